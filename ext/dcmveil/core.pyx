@@ -1,0 +1,368 @@
+"""The only face of the machine to Python: rules in, windows rewritten in place, errors out."""
+from cpython.buffer cimport (Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from dcmveil cimport machine as _m
+from dcmveil cimport rules as _r
+from dcmveil.machine cimport Frame, Machine, Op, machine_cut, machine_reset, machine_set_encoding, machine_step
+from dcmveil.rules cimport (Rule, RuleTable, rule_of, rules_add_literal, rules_check, rules_free,
+                            rules_load_dictionary, rules_load_private, rules_new, rules_set)
+from dcmveil.values cimport write_fixed
+from dcmveil.vr cimport vr_of
+
+from dcmveil.errors import DicomError
+
+# actions, as rules and reports number them
+KEEP, BLANK, DUMMY, UID, LITERAL, DOCUMENT = (
+    _r.KEEP, _r.BLANK, _r.DUMMY, _r.UID, _r.LITERAL, _r.DOCUMENT)
+CHECK_UID, PIXELS = _r.CHECK_UID, _r.PIXELS
+ACTION_NAMES = ("keep", "blank", "dummy", "uid", "literal", "document", "check uid", "wipe",
+                "zero", "pixels")
+# where a literal does not fit
+CUT, LEAVE, CLEAR = _r.CUT, _r.LEAVE, _r.CLEAR
+# what step() returns
+MORE, SKIP, SYNTAX, BARRIER, DONE = _m.MORE, _m.SKIP, _m.SYNTAX, _m.BARRIER, _m.DONE
+# bits of an encoding
+EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE = 0, _m.IMPLICIT, _m.BIG
+UNKNOWN, UNREGISTERED = _m.ENCODING_UNKNOWN, _m.ENCODING_UNREGISTERED
+PATIENT_ID = 0x00100020
+NOTE_NAMES = ("empty value where the profile wants a dummy", "stray delimiter",
+              "missing delimiter", "bytes after the last element set to zero",
+              "data set not in the encoding that it names", "unknown VR",
+              "pixel data cut short", "text after a NUL wiped")
+_REASONS = (
+    "", "empty input", "not a DICOM file or data set", "the input ends too early",
+    "no data set after the file meta information",
+    "unregistered transfer syntax, and the data set is not explicit VR little endian",
+    "the data set is not in the byte order of its transfer syntax",
+    "the length reaches past the end of what encloses it",
+    "undefined length where the VR does not allow it", "no item where one must stand",
+    "neither a fragment nor a sequence delimiter where one must stand",
+    "a delimiter or an item where none may stand", "sequences nested too deep",
+    "repeated or misplaced, and other values depend on it",
+    "unknown VR, and its header can be read in more than one way or in none",
+    "a sequence whose value does not hold items", "the value is longer than the limit",
+    "too many private blocks", "bytes after the last element that are not zero",
+    "the encapsulated pixel data of an icon is longer than the limit")
+SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id")
+
+
+def _octet(value: int | None) -> int:
+    return _r.UNCHANGED if value is None else value
+
+
+cdef class Rules:
+    """A frozen rule table: the dictionary's VR and the profile's action for every tag.
+
+    Built by calls in this order: load, literal, set, set_vr, freeze. Raises ValueError for
+    anything malformed; after freeze() no lookup can leave the table.
+    """
+    cdef RuleTable *table   # owned
+    cdef readonly bint frozen
+
+    def __cinit__(self):
+        self.table = rules_new()
+        if self.table == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        rules_free(self.table)
+
+    def _change(self, ok: bool, what: str) -> None:
+        if self.frozen or not ok:
+            raise ValueError("the rules are frozen" if self.frozen else f"malformed {what}")
+
+    def load(self, bytes dictionary, bytes private_dictionary) -> None:
+        """Public dictionary (lines `ggggeeee VR`) and private one (`@CREATOR`, `GGGG EE VR`)."""
+        self._change(rules_load_dictionary(self.table, dictionary, len(dictionary)) == 0,
+                     "dictionary")
+        self._change(rules_load_private(self.table, private_dictionary,
+                                        len(private_dictionary)) == 0, "private dictionary")
+
+    def literal(self, bytes data, int when_short) -> int:
+        """Index of fixed bytes; when_short (CUT, LEAVE, CLEAR) is for fields too short for them."""
+        index = rules_add_literal(self.table, data, len(data), when_short)
+        self._change(index >= 0, "literal")
+        return index
+
+    def set(self, str pattern, vr: str | None = None, action: int | None = None,
+            veiled: int | None = None, arg: int | None = None) -> None:
+        """A rule for the tags of `pattern` (8 digits, upper case, x for any); None: unchanged."""
+        encoded = pattern.encode("ascii")
+        code = _r.UNCHANGED if vr is None else vr_of(ord(vr[0]), ord(vr[1]))
+        self._change(len(encoded) == 8 and code != 0
+                     and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
+                                   _octet(arg)) == 0, f"rule {pattern}")
+
+    def set_vr(self, str vr, int action) -> None:
+        """The action for attributes of a VR that no row names."""
+        code = vr_of(ord(vr[0]), ord(vr[1]))
+        self._change(code != 0 and 0 <= action <= _r.DUMMY, f"rule for {vr}")
+        self.table.by_vr[code] = action
+
+    def freeze(self) -> None:
+        self._change(rules_check(self.table) == 0, "rule table")
+        self.frozen = True
+
+    def look_up(self, uint32_t tag) -> tuple[int, int, int, int]:
+        """(VR code, action, action in a blanked sequence, literal) of a public tag."""
+        cdef const Rule *r = rule_of(self.table, tag)
+        return r.vr, r.action, r.veiled, r.arg
+
+    def tags_known(self) -> int:
+        """How many of the 2^32 tags the dictionary has, with repeating groups counted out."""
+        cdef uint64_t n = 0
+        cdef uint32_t group, element
+        for group in range(65536):
+            if self.table.slot_of_group[group]:
+                for element in range(65536):
+                    n += rule_of(self.table, group << 16 | element).vr != 0
+        return n
+
+
+cdef class Rewriter:
+    """One input, rewritten window by window in the fixed layout.
+
+    The caller owns the window: a writable buffer of which the first `filled` bytes are input, the
+    first of them at absolute offset `base`.
+
+        |-- settled --|-- held --|-- free --|
+        0         settled      filled     len(window)
+
+    step() rewrites in place and says what it waits for. Bytes before `settled` are final.
+
+    answer: called with a list of (action, value bytes, geometry or None) for the values that need
+    a key or a code stream; returns for each the new bytes of the same length, or for DOCUMENT
+    (head, fill byte, tail), or None where no fitting value exists.
+    """
+    cdef Machine *machine   # owned
+    cdef Rules rules        # keeps the table alive
+    cdef object answer
+    cdef bytes head         # of the encapsulated document being written
+    cdef bytes tail
+    cdef uint8_t fill
+
+    def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint directory=False,
+                  bint audio=False, bint accept_cut_pixels=False):
+        if not rules.frozen:
+            raise ValueError("the rules are not frozen")
+        self.machine = <Machine *>calloc(1, sizeof(Machine))
+        if self.machine == NULL:
+            raise MemoryError
+        self.machine.ops = <Op *>calloc(_m.OP_CAPACITY, sizeof(Op))
+        if self.machine.ops == NULL:
+            raise MemoryError
+        self.rules = rules
+        self.answer = answer
+        self.head = self.tail = b""
+        machine_reset(self.machine, rules.table)
+        self.machine.scout = scout
+        self.machine.directory = directory
+        self.machine.audio = audio
+        self.machine.accept_cut_pixels = accept_cut_pixels
+
+    def __dealloc__(self):
+        if self.machine != NULL:
+            free(self.machine.ops)
+        free(self.machine)
+
+    def step(self, window, size_t filled, bint eof) -> int:
+        """Read on and rewrite. Returns MORE, SKIP, SYNTAX, BARRIER or DONE.
+
+        Raises DicomError, now and at every later call, when the input is not understood.
+        """
+        cdef Py_buffer view
+        cdef int status
+        PyObject_GetBuffer(window, &view, PyBUF_WRITABLE)
+        try:
+            if filled > <size_t>view.len or self.machine.pos < self.machine.base:
+                raise ValueError("filled lies outside the window")
+            while True:
+                with nogil:
+                    status = machine_step(self.machine, <const uint8_t *>view.buf, filled, eof)
+                self._apply(<uint8_t *>view.buf)
+                if status != _m.OPS:
+                    break
+        finally:
+            PyBuffer_Release(&view)
+        if status == _m.STOPPED:
+            self._raise()
+        return status
+
+    def drop(self, uint64_t n) -> None:
+        """The first n bytes left the window (with SKIP: and the skipped ones went by)."""
+        self.machine.base += n
+
+    def cut(self, uint64_t offset) -> None:
+        """The input ended at `offset`, before all that was to be skipped. Raises DicomError unless
+        cut pixel data is accepted."""
+        if machine_cut(self.machine, offset) == _m.STOPPED:
+            self._raise()
+
+    def set_encoding(self, int encoding) -> None:
+        """Answer to SYNTAX: EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, UNKNOWN or UNREGISTERED."""
+        machine_set_encoding(self.machine, encoding)
+
+    def set_barrier(self, uint32_t tag) -> None:
+        """A scout stops before the first top-level tag greater than this one."""
+        self.machine.barrier = tag
+
+    @property
+    def position(self) -> int:
+        """Absolute offset up to which the input was understood; past a skip, its end."""
+        return self.machine.pos
+
+    @property
+    def base(self) -> int:
+        return self.machine.base
+
+    @property
+    def need(self) -> int:
+        """With MORE: how many bytes are wanted from `position` on, at least 1."""
+        return self.machine.need
+
+    @property
+    def skip(self) -> int:
+        """With SKIP: how many input bytes after the window pass unread."""
+        return self.machine.skip
+
+    @property
+    def has_preamble(self) -> bool:
+        return self.machine.has_preamble
+
+    @property
+    def meta_end(self) -> int:
+        """Absolute offset of the first byte after the file meta information; 0: there is none."""
+        return self.machine.meta_end
+
+    @property
+    def elements(self) -> int:
+        return self.machine.elements
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Values per action, keep left out."""
+        return {name: self.machine.counts[i] for i, name in enumerate(ACTION_NAMES)
+                if i and self.machine.counts[i]}
+
+    @property
+    def notes(self) -> dict[str, int]:
+        """What was tolerated, and how often."""
+        return {name: self.machine.notes[i] for i, name in enumerate(NOTE_NAMES)
+                if self.machine.notes[i]}
+
+    def span(self, str name) -> tuple[int, int] | None:
+        """(absolute offset, length) of a value of the top level named in SPANS, None: not seen."""
+        cdef _m.Span *spans = &self.machine.syntax
+        cdef _m.Span span = spans[<int>SPANS.index(name)]
+        return (span.offset, span.length) if span.seen else None
+
+    # -- applying operations -----------------------------------------------------------------
+
+    cdef int _apply(self, uint8_t *window) except -1:
+        """Write what the operations ask for; those that need Python are asked for at one time."""
+        cdef Machine *m = self.machine
+        cdef Op *op
+        cdef uint32_t i, n_asks = 0
+        with nogil:
+            for i in range(m.n_ops):
+                op = &m.ops[i]
+                if op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
+                    memset(window + (op.offset - m.base), 0, op.length)
+                elif op.kind == _m.VALUE:
+                    if (op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS
+                            or op.action == _r.DOCUMENT):
+                        n_asks += 1
+                    else:
+                        write_fixed(m.rules, op, window + (op.offset - m.base))
+        if n_asks:
+            self._ask(window)
+        m.n_ops = 0
+        return 0
+
+    cdef int _ask(self, uint8_t *window) except -1:
+        cdef Machine *m = self.machine
+        cdef Op *op
+        cdef uint32_t i
+        asks = []
+        for i in range(m.n_ops):
+            op = &m.ops[i]
+            if op.kind != _m.VALUE:
+                continue
+            if op.action == _r.DOCUMENT:
+                if op.done == 0:
+                    asks.append((op.action, _bytes(window, m, op, _m.DOCUMENT_HEAD), op.total))
+            elif op.action == _r.UID or op.action == _r.CHECK_UID:
+                asks.append((op.action, _bytes(window, m, op, op.length), None))
+            elif op.action == _r.PIXELS:
+                asks.append((op.action, _bytes(window, m, op, op.length), _geometry(op)))
+        answers = iter(self.answer(asks) if asks else ())
+        for i in range(m.n_ops):
+            op = &m.ops[i]
+            if op.kind != _m.VALUE:
+                continue
+            if op.action == _r.DOCUMENT:
+                if op.done == 0:
+                    self.head, self.fill, self.tail = next(answers)
+                self._write_document(op, window + (op.offset - m.base))
+            elif op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS:
+                new = next(answers)
+                if new is None:
+                    raise DicomError(op.header, _tag(op.tag), "no blank image of the same size "
+                                     "and transfer syntax fits this icon")
+                if len(new) != op.length:
+                    raise ValueError("an answer changes the length of a value")
+                memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
+        return 0
+
+    cdef int _write_document(self, const Op *op, uint8_t *span) except -1:
+        """The part of head, fill and tail that falls on this span."""
+        cdef uint64_t i, tail_at = op.total - len(self.tail)
+        cdef uint64_t head = len(self.head), start = op.done, end = op.done + op.length
+        memset(span, self.fill, op.length)
+        if start < head:
+            memcpy(span, <const char *>self.head + start, min(end, head) - start)
+        if end > tail_at:
+            i = max(start, tail_at)
+            memcpy(span + (i - start), <const char *>self.tail + (i - tail_at), end - i)
+        return 0
+
+    # -- errors ------------------------------------------------------------------------------
+
+    cdef object _path(self):
+        cdef Machine *m = self.machine
+        cdef Frame *f
+        cdef int i
+        parts = []
+        for i in range(1, m.depth + 1):
+            f = &m.stack[i]
+            if f.kind != _m.DATA_SET:
+                parts.append(f"{_tag(f.tag)}[{f.items - 1}]" if f.items else _tag(f.tag))
+        if m.fault_tag and not (m.depth and m.stack[m.depth].kind != _m.DATA_SET
+                                and m.fault_tag == m.stack[m.depth].tag):
+            parts.append(_tag(m.fault_tag))
+        return "/".join(parts)
+
+    cdef object _raise(self):
+        """The one place where a fault becomes an exception."""
+        cdef Machine *m = self.machine
+        raise DicomError(m.fault_offset, self._path() or None, _REASONS[m.fault])
+
+
+cdef object _tag(uint32_t tag):
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+cdef bytes _bytes(const uint8_t *window, const Machine *m, const Op *op, uint32_t most):
+    return PyBytes_FromStringAndSize(<const char *>window + (op.offset - m.base),
+                                     min(op.length, most))
+
+
+cdef tuple _geometry(const Op *op):
+    """(rows, columns, samples, bits allocated, bits stored, frames), 0 for what did not stand."""
+    return (op.image.rows, op.image.columns, op.image.samples, op.image.allocated,
+            op.image.stored, op.image.frames)

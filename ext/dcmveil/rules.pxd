@@ -1,0 +1,86 @@
+"""The frozen rule table: what the dictionary and the profile say of a tag, in three loads.
+
+    slot_of_group[gggg] -> slot;  page_of[slot][ee__] -> page;  rules[page][__ee] -> Rule
+
+Slot 0 and page 0 stand for "not in the dictionary". Groups of one pattern (60xx) share a slot.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+
+cdef enum:      # Action
+    KEEP        # the value stays; text after a NUL does not
+    BLANK       # as an absent value reads: spaces, zeros or NULs, by VR
+    DUMMY       # a valid value that says nothing, by VR
+    UID         # a keyed UID of the same length
+    LITERAL     # fixed bytes of the profile, padded
+    DOCUMENT    # an encapsulated document: a blank one
+    # the ones below are chosen by the machine, never by a rule
+    CHECK_UID   # a kept UI value: anything in it that is no UID is replaced
+    WIPE        # the rest of a kept text after its first NUL: NULs
+    ZERO        # bytes that nothing understands
+    PIXELS      # pixel data in a blanked sequence
+    ACTION_COUNT
+    UNCHANGED = 255
+
+cdef enum:      # Short
+    # what a literal does where the value field is too short for it
+    CUT
+    LEAVE
+    CLEAR
+
+cdef enum:
+    MAX_LITERALS = 64       # a profile has a handful; the index is one byte
+    MAX_CREATORS = 65535    # ids are 16 bits
+    MAX_PAGES = 65535       # page numbers are 16 bits
+
+cdef struct Rule:
+    uint8_t vr              # of the dictionary; VR_NONE: the dictionary does not have the tag
+    uint8_t action          # in a data set or an item that is kept
+    uint8_t veiled          # inside a blanked sequence
+    uint8_t arg             # index of the literal
+
+cdef struct Literal:
+    uint8_t *data
+    uint32_t length
+    uint8_t when_short           # one of Short
+
+cdef struct RuleTable:
+    uint8_t *slot_of_group      # 65536
+    uint16_t *page_of           # n_slots x 256
+    uint16_t *shared_page       # per slot: the page of elements given by low byte alone, or 0
+    uint32_t *slot_pattern      # per slot: mask << 16 | value of its groups
+    Rule *rules                 # n_pages x 256
+    uint32_t n_slots
+    uint32_t n_pages
+    uint8_t by_vr[35]           # action for a kept attribute, by its VR
+    Rule private_default        # private attributes that no row names
+    uint64_t *private_keys      # open addressing; 0 is free
+    Rule *private_rules
+    uint32_t private_mask
+    uint32_t n_private
+    uint64_t *creator_hashes    # open addressing over the known private creators; 0 is free
+    uint16_t *creator_ids
+    uint32_t creator_mask
+    uint32_t n_creators
+    Literal literals[MAX_LITERALS]
+    uint32_t n_literals
+
+cdef RuleTable *rules_new() noexcept
+cdef void rules_free(RuleTable *t) noexcept
+# each returns 0, or -1 on a malformed argument, a full table or no memory
+cdef int rules_set(RuleTable *t, const uint8_t *pattern, uint8_t vr, uint8_t action,
+                   uint8_t veiled, uint8_t arg) noexcept
+cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noexcept
+cdef int rules_load_private(RuleTable *t, const uint8_t *text, size_t n) noexcept
+cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t when_short) noexcept
+cdef int rules_check(const RuleTable *t) noexcept
+
+
+cdef inline const Rule *rule_of(const RuleTable *t, uint32_t tag) noexcept nogil:
+    cdef uint32_t slot = t.slot_of_group[tag >> 16]
+    cdef uint32_t page = t.page_of[slot * 256 + ((tag >> 8) & 0xFF)]
+    return &t.rules[page * 256 + (tag & 0xFF)]
+
+
+cdef uint16_t creator_of(const RuleTable *t, const uint8_t *text, size_t n) noexcept nogil
+cdef const Rule *private_rule_of(const RuleTable *t, uint16_t creator, uint32_t tag) noexcept nogil

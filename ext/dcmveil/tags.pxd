@@ -1,0 +1,19 @@
+"""The tags that the grammar itself knows."""
+
+cdef enum:
+    MEDIA_CLASS = 0x00020002        # Media Storage SOP Class UID
+    TRANSFER_SYNTAX = 0x00020010
+    CHARACTER_SET = 0x00080005
+    SOP_CLASS = 0x00080016
+    SOP_INSTANCE = 0x00080018
+    PATIENT_NAME = 0x00100010
+    PATIENT_ID = 0x00100020
+    FRAMES = 0x00280008
+    WAVEFORM_DATA = 0x54001010
+    FLOAT_PIXELS = 0x7FE00008       # ..09 Double Float Pixel Data, ..10 Pixel Data
+    PIXEL_DATA = 0x7FE00010
+
+cdef enum:
+    ITEM = 0xFFFEE000
+    ITEM_END = 0xFFFEE00D           # Item Delimitation Item
+    SEQUENCE_END = 0xFFFEE0DD       # Sequence Delimitation Item

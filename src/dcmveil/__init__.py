@@ -1,0 +1,66 @@
+"""dcmveil: a streaming, byte-level, length-preserving rewriter that de-identifies DICOM.
+
+    veil = dcmveil.Veil("basic", key=dcmveil.read_key("project.key"))
+    with open("in.dcm", "rb") as src, open("out.dcm", "wb") as dst:
+        report = veil.stream(src, dst)
+
+Names are imported when they are first used: a pipe runs the program once for each file.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DcmveilError": "errors",
+    "DicomError": "errors",
+    "KeyFileError": "errors",
+    "Profile": "profile",
+    "Report": "report",
+    "Session": "session",
+    "UsageError": "errors",
+    "Veil": "veil",
+    "load_profile": "profile",
+    "new_key": "keys",
+    "read_key": "keys",
+    "write_key": "keys",
+}
+__all__ = [
+    "DcmveilError",
+    "DicomError",
+    "KeyFileError",
+    "Profile",
+    "Report",
+    "Session",
+    "UsageError",
+    "Veil",
+    "__version__",
+    "load_profile",
+    "new_key",
+    "read_key",
+    "write_key",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import DcmveilError, DicomError, KeyFileError, UsageError
+    from .keys import new_key, read_key, write_key
+    from .profile import Profile
+    from .profile import load as load_profile
+    from .report import Report
+    from .session import Session
+    from .veil import Veil
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = __import__(f"{__name__}.{home}", fromlist=[name])
+    value: object = getattr(module, "load" if name == "load_profile" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

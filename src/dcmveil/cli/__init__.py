@@ -1,0 +1,104 @@
+"""The command line: arguments, a checked plan, a run.
+
+The pipe is run once for each file, so its plain arguments are understood here without argparse,
+which takes as long to import as the whole run; anything else goes to `arguments`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import DcmveilError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# exit status
+DONE = 0
+NOT_ALL = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+
+class Plan:
+    """What one invocation is to do, with every option's default."""
+
+    def __init__(self) -> None:
+        self.command: Callable[[Plan], int] = _stream
+        self.profile = "basic"
+        self.key_file: str | None = os.environ.get("DCMVEIL_KEY_FILE") or None
+        self.ephemeral_key = False
+        self.uid_root = "2.25"
+        self.accept_truncated = False
+        self.ignore_mark = False
+        self.atomic = False
+        self.quiet = False
+        self.new_key_file: str | None = None
+
+
+# The options of the pipe that are understood without argparse.
+_PLAIN_FLAGS = {"--quiet": "quiet", "--atomic": "atomic", "--ephemeral-key": "ephemeral_key"}
+_PLAIN_VALUES = {"--key-file": "key_file", "--profile": "profile"}
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one invocation; the exit status."""
+    try:
+        plan = _plain_plan(arguments)
+        if plan is None:
+            from .arguments import parse
+
+            plan = parse(arguments)
+        return plan.command(plan)
+    except UsageError as error:
+        say(str(error))
+        return WRONG_USAGE
+    except DcmveilError as error:
+        say(str(error))
+        return NOT_ALL
+    except BrokenPipeError:
+        # The reader has what it wanted. Python's own flush at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        say(error.strerror or "input or output failed")
+        return NOT_ALL
+
+
+def say(text: str) -> None:
+    """One line to the person; data never goes there."""
+    print(f"dcmveil: {text}", file=sys.stderr)
+
+
+def _plain_plan(arguments: list[str]) -> Plan | None:
+    """The plan of a pipe with plain options, None when argparse has to look at them."""
+    if not arguments and os.isatty(0):
+        return None
+    plan = Plan()
+    rest = iter(arguments[1:] if arguments[:1] == ["stream"] else arguments)
+    for argument in rest:
+        if argument in _PLAIN_FLAGS:
+            setattr(plan, _PLAIN_FLAGS[argument], True)
+        elif argument in _PLAIN_VALUES:
+            value = next(rest, "")
+            if not value or value.startswith("-"):
+                return None
+            setattr(plan, _PLAIN_VALUES[argument], value)
+        else:
+            return None
+    return plan
+
+
+def _stream(plan: Plan) -> int:
+    from .pipe import run_pipe
+
+    return run_pipe(plan)

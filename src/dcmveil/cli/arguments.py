@@ -1,0 +1,122 @@
+"""The full command line, with its help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .. import __version__
+from . import Plan
+from .pipe import run_pipe
+
+_DESCRIPTION = """\
+De-identify DICOM as it streams: the values that a profile of PS3.15 Annex E names are rewritten in
+place, everything else passes byte for byte, and no pixel is decoded."""
+
+_EXAMPLES = """\
+examples:
+  dcmveil key new project.key                          make the project's secret key, once
+  dcmveil --key-file project.key < in.dcm > out.dcm    de-identify one file
+  export DCMVEIL_KEY_FILE=project.key
+  curl -s URL | dcmveil | storescu-like-program        as a filter between two programs
+
+exit status: 0 done, 1 the input was refused or could not be read or written, 2 wrong usage,
+130 interrupted. The data goes to standard output, words to standard error."""
+
+
+def parse(arguments: list[str]) -> Plan:
+    """The plan of an invocation. Exits with 2 on wrong usage, with 0 after --help."""
+    parser = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    named = arguments[0] in ("stream", "key", "-h", "--help", "--version")
+    plan = parser.parse_args(arguments if named else ["stream", *arguments], namespace=Plan())
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="dcmveil", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=layout
+    )
+    parser.add_argument("--version", action="version", version=f"dcmveil {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    stream = commands.add_parser(
+        "stream",
+        help="standard input to standard output; also without a command, in a pipe",
+        description="De-identify one DICOM file or data set from standard input to standard "
+        "output, in bounded memory.",
+        formatter_class=layout,
+    )
+    stream.set_defaults(command=run_pipe)
+    _add_common(stream)
+    stream.add_argument(
+        "--atomic",
+        action="store_true",
+        help="write nothing until the whole input was understood (held in memory up to 16 MiB, "
+        "then in a temporary file)",
+    )
+
+    key = commands.add_parser("key", help="make a key", description="Keys of a project.")
+    key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    new = key_commands.add_parser(
+        "new",
+        help="a new random key",
+        description="Write a new random key of 32 bytes to FILE, readable by its owner alone "
+        "(mode 0600); never over an existing file. Without FILE it goes to standard output. "
+        "Whoever has the key can tell whether a guessed UID belongs to an output; without the "
+        "key the same input can never be mapped alike again. Keep it, and keep it secret.",
+    )
+    new.add_argument("new_key_file", metavar="FILE", nargs="?")
+    new.add_argument("--key-file", dest="new_key_file", metavar="FILE", help=argparse.SUPPRESS)
+    new.set_defaults(command=_new_key)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    # The defaults stand in Plan alone.
+    def add(*names: str, **options: object) -> None:
+        parser.add_argument(*names, default=argparse.SUPPRESS, **options)  # type: ignore[arg-type]
+
+    add("--profile", metavar="NAME", help="basic: PS3.15 Table E.1-1, edition 2026d (default)")
+    add(
+        "--key-file",
+        metavar="FILE",
+        help="the project's key; default: the file that DCMVEIL_KEY_FILE names",
+    )
+    add(
+        "--ephemeral-key",
+        action="store_true",
+        help="a random key for this run alone: UIDs will not fit those of any other file",
+    )
+    add("--uid-root", metavar="ROOT", help="root for new UIDs (default: 2.25)")
+    add(
+        "--accept-truncated",
+        action="store_true",
+        help="take a file that ends inside its pixel data as it is",
+    )
+    add(
+        "--ignore-mark",
+        action="store_true",
+        help="treat a file as new that bears the mark of another key or profile",
+    )
+    add("--quiet", action="store_true", help="errors only, no notes")
+
+
+def _new_key(plan: Plan) -> int:
+    import os
+    import stat
+
+    from ..keys import format_key, new_key, write_key
+
+    if plan.new_key_file:
+        write_key(plan.new_key_file, new_key())
+        return 0
+    if stat.S_ISREG(os.fstat(1).st_mode):
+        os.fchmod(1, 0o600)
+    sys.stdout.write(format_key(new_key()))
+    sys.stdout.flush()
+    return 0

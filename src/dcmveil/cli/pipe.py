@@ -1,0 +1,109 @@
+"""The pipe: standard input to standard output."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from ..errors import DcmveilError, UsageError
+from ..veil import NO_KEY, Veil
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from ..report import Report
+    from . import Plan
+
+SPOOL = 16 << 20  # bytes that --atomic holds in memory before it takes a temporary file
+
+
+def run_pipe(plan: Plan) -> int:
+    """De-identify standard input to standard output; the exit status."""
+    veil = make_veil(plan)
+    if os.isatty(1):
+        raise UsageError("standard output is a terminal; send the data to a file or a pipe")
+    if _same_file(0, 1):
+        raise UsageError("standard input and standard output are the same file")
+    with (
+        open(0, "rb", buffering=0, closefd=False) as src,
+        open(1, "wb", buffering=0, closefd=False) as dst,
+    ):
+        report = _run_atomic(veil, src, dst) if plan.atomic else _run(veil, src, dst)
+    if not plan.quiet:
+        for line in report.warnings():
+            print(f"dcmveil: note: {line}", file=sys.stderr)
+    return 0
+
+
+def make_veil(plan: Plan) -> Veil:
+    """The veil that the plan's options describe. Raises UsageError."""
+    from ..keys import new_key, read_key
+
+    if plan.ephemeral_key:
+        key = new_key()
+    elif plan.key_file:
+        key = read_key(plan.key_file)
+    else:
+        raise UsageError(f"{NO_KEY} (--key-file, DCMVEIL_KEY_FILE, --ephemeral-key)")
+    return Veil(
+        plan.profile,
+        key=key,
+        uid_root=plan.uid_root,
+        accept_cut_pixels=plan.accept_truncated,
+        ignore_mark=plan.ignore_mark,
+    )
+
+
+def _same_file(one: int, other: int) -> bool:
+    a, b = os.fstat(one), os.fstat(other)
+    return stat.S_ISREG(a.st_mode) and (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+def _run(veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
+    """Stream; on an error, cut the output back to where it began, where it is a file."""
+    start = _start_of(dst.fileno())
+    try:
+        return veil.stream(src, dst)
+    except (DcmveilError, OSError, KeyboardInterrupt):
+        if start is not None:
+            os.ftruncate(dst.fileno(), start)
+            os.lseek(dst.fileno(), start, os.SEEK_SET)
+        raise
+
+
+def _start_of(file: int) -> int | None:
+    """Where writing will begin in a regular file, None for anything that cannot be cut back."""
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    here = os.lseek(file, 0, os.SEEK_CUR)
+    import fcntl
+
+    return status.st_size if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_APPEND else here
+
+
+def _run_atomic(veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
+    """Nothing leaves before all was understood."""
+    import shutil
+    import tempfile
+
+    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
+        report = veil.stream(src, spool)
+        spool.seek(0)
+        shutil.copyfileobj(spool, _Whole(dst), 1 << 18)
+    return report
+
+
+class _Whole:
+    """A raw file whose writes are never short."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        from ..faces.stream import _write
+
+        _write(self._file, data)
+        return len(data)

@@ -1,0 +1,88 @@
+"""The typed face of the compiled core (ext/dcmveil/core.pyx)."""
+
+from collections.abc import Callable
+from typing import Any
+
+KEEP: int
+BLANK: int
+DUMMY: int
+UID: int
+LITERAL: int
+DOCUMENT: int
+CHECK_UID: int
+PIXELS: int
+ACTION_NAMES: tuple[str, ...]
+CUT: int
+LEAVE: int
+CLEAR: int
+MORE: int
+SKIP: int
+SYNTAX: int
+BARRIER: int
+DONE: int
+EXPLICIT_LE: int
+IMPLICIT_LE: int
+EXPLICIT_BE: int
+UNKNOWN: int
+UNREGISTERED: int
+PATIENT_ID: int
+NOTE_NAMES: tuple[str, ...]
+SPANS: tuple[str, ...]
+
+Buffer = bytearray | memoryview
+# (action, value bytes, geometry of an icon | length of a document | None)
+Ask = tuple[int, bytes, Any]
+Answer = bytes | tuple[bytes, int, bytes] | None
+
+class Rules:
+    frozen: bool
+    def load(self, dictionary: bytes, private_dictionary: bytes) -> None: ...
+    def literal(self, data: bytes, when_short: int) -> int: ...
+    def set(
+        self,
+        pattern: str,
+        vr: str | None = None,
+        action: int | None = None,
+        veiled: int | None = None,
+        arg: int | None = None,
+    ) -> None: ...
+    def set_vr(self, vr: str, action: int) -> None: ...
+    def freeze(self) -> None: ...
+    def look_up(self, tag: int) -> tuple[int, int, int, int]: ...
+    def tags_known(self) -> int: ...
+
+class Rewriter:
+    def __init__(
+        self,
+        rules: Rules,
+        answer: Callable[[list[Ask]], list[Answer]],
+        *,
+        scout: bool = False,
+        directory: bool = False,
+        audio: bool = False,
+        accept_cut_pixels: bool = False,
+    ) -> None: ...
+    def step(self, window: Buffer, filled: int, eof: bool) -> int: ...
+    def drop(self, n: int) -> None: ...
+    def cut(self, offset: int) -> None: ...
+    def set_encoding(self, encoding: int) -> None: ...
+    def set_barrier(self, tag: int) -> None: ...
+    def span(self, name: str) -> tuple[int, int] | None: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def base(self) -> int: ...
+    @property
+    def need(self) -> int: ...
+    @property
+    def skip(self) -> int: ...
+    @property
+    def has_preamble(self) -> bool: ...
+    @property
+    def meta_end(self) -> int: ...
+    @property
+    def elements(self) -> int: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    @property
+    def notes(self) -> dict[str, int]: ...

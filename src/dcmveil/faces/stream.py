@@ -1,0 +1,132 @@
+"""The stream face: from a readable to a writable, in bounded memory."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
+
+    from ..report import Report
+    from ..session import Session
+
+    class Readable(Protocol):
+        def read(self, size: int, /) -> bytes | None: ...
+
+    class Writable(Protocol):
+        def write(self, data: bytes | memoryview, /) -> int | None: ...
+
+
+def stream(session: Session, src: Readable, dst: Writable) -> Report:
+    """Rewrite all of src into dst. Raises DicomError; what was written until then was rewritten."""
+    for data in _run(session, src):
+        _write(dst, data)
+    return session.report
+
+
+def _run(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
+    """All output, in pieces that are good until the next one is asked for."""
+    while not session.done:
+        with session.room() as room:
+            if session.skip:
+                n = _fill(src, room[: session.skip])
+                if n:
+                    yield room[:n]
+        if session.skip:
+            session.passed(n)
+            continue
+        with session.room() as room:
+            n = _fill(src, room)
+        yield from session.push(n)
+
+
+def _fill(src: Readable, room: memoryview) -> int:
+    """Read into room; how many bytes, 0 at the end of the input."""
+    readinto = getattr(src, "readinto", None)
+    if readinto is not None:
+        n = readinto(room)
+    else:
+        data = src.read(len(room))
+        n = None if data is None else len(data)
+        if data:
+            room[:n] = data
+    if n is None:
+        raise BlockingIOError("the input is in non-blocking mode and has nothing to read")
+    return int(n)
+
+
+def _write(dst: Writable, data: bytes | memoryview) -> None:
+    """All of data: a raw file or a pipe may take less at a time."""
+    n = dst.write(data)
+    while n is not None and n < len(data):
+        data = data[n:]
+        n = dst.write(data)
+
+
+class Reader:
+    """A readable that rewrites as it is read (`io.RawIOBase` in all but inheritance, so that
+    importing it costs nothing; wrap it in `io.BufferedReader` where one is asked for).
+
+    `report` is complete once read() has returned b"".
+    """
+
+    def __init__(self, session: Session, src: Readable) -> None:
+        self._session = session
+        self._pieces = _run(session, src)
+        self._rest: bytes | memoryview = b""
+        self.closed = False
+
+    @property
+    def report(self) -> Report:
+        return self._session.report
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """At least one byte, unless the output has ended: then 0. Raises DicomError."""
+        if self.closed:
+            raise ValueError("read from a closed reader")
+        if not len(buffer):
+            return 0
+        while not len(self._rest):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        n = min(len(buffer), len(self._rest))
+        buffer[:n] = self._rest[:n]
+        self._rest = self._rest[n:]
+        return n
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most size bytes, all that is left for None or a negative size; b"" at the end."""
+        if size is None or size < 0:
+            parts = []
+            while part := self.read(1 << 16):
+                parts.append(part)
+            return b"".join(parts)
+        buffer = bytearray(size)
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def close(self) -> None:
+        """Stop early; the source stays open."""
+        self._rest = b""
+        self._pieces.close()  # type: ignore[attr-defined]
+        self.closed = True
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while part := self.read(1 << 16):
+            yield part

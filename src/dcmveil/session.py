@@ -1,0 +1,301 @@
+"""One input on its way through: the window, the hold before the barrier, skips and deflate.
+
+The caller reads into `room()`, says how much with `push`, writes what comes back, and passes
+`skip` bytes of input straight to the output. Nothing here reads or writes a file.
+
+    window   |-- settled --|-- held --|-- free: room() --|
+
+Two rewriters walk the same bytes. The scout goes ahead up to the barrier, the first top-level tag
+after Patient ID, and changes nothing; then what it saw (transfer syntax, SOP class, run mark) is
+known, and the second one starts at byte 0 and rewrites. Until the barrier all is held, because
+the mark in the preamble depends on what comes before it.
+"""
+
+from __future__ import annotations
+
+from . import core
+from .engine import AUDIO_CLASSES, DICOMDIR_CLASS
+from .errors import DicomError
+from .keys import BROKEN, MARK_BYTES, OTHER_PROFILE, OURS
+from .report import Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .core import Answer, Ask
+    from .engine import Engine
+
+WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
+# Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
+# of references before the Patient ID.
+HOLD_LIMIT = 64 << 20
+_DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
+_REFUSED_MARKS = {
+    OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
+    BROKEN: "it bears the mark of an earlier run, and was changed since",
+}
+
+
+class Session:
+    """The state of one input. `done` once all is settled; then `report` is complete."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        accept_cut_pixels: bool = False,
+        ignore_mark: bool = False,
+        hold_limit: int = HOLD_LIMIT,
+        window: int = WINDOW,
+    ) -> None:
+        self._engine = engine
+        self._accept_cut_pixels = accept_cut_pixels
+        self._ignore_mark = ignore_mark
+        self._hold_limit = hold_limit
+        self._window = bytearray(window)
+        self._filled = 0
+        self._scout: core.Rewriter | None = core.Rewriter(
+            engine.profile.rules, _no_answers, scout=True
+        )
+        self._rewriter: core.Rewriter | None = None
+        self._encoding = core.UNKNOWN
+        self._held = True
+        self._packed: _Packed | None = None
+        self.skip = 0
+        self.done = False
+        self.report = Report()
+
+    # -- for the caller ----------------------------------------------------------------------
+
+    def room(self) -> memoryview:
+        """Where to read input into, never empty. Release it before the next call."""
+        if self._packed is not None:
+            return memoryview(self._packed.raw)
+        if self._filled == len(self._window):
+            self._grow(2 * len(self._window))
+        return memoryview(self._window)[self._filled :]
+
+    def push(self, n: int) -> Iterator[bytes | memoryview]:
+        """n bytes stand in `room()`, 0: the input has ended. Yields what is to be written; a view
+        is good until the next step. Raises DicomError."""
+        self.report.bytes_in += n
+        if self._packed is not None:
+            yield from self._unpack(bytes(self._packed.raw[:n]), n == 0)
+            return
+        self._filled += n
+        yield from self._advance(n == 0)
+        if self._packed is not None:  # the file meta information has just said so
+            raw = bytes(self._window[self._packed.start : self._filled])
+            self._filled = self._packed.start
+            yield from self._unpack(raw, n == 0)
+
+    def passed(self, n: int) -> None:
+        """n of the `skip` bytes went from input to output, 0: the input has ended too early."""
+        self.report.bytes_in += n
+        self.report.bytes_out += n
+        self._skipped(n)
+
+    # -- before the barrier ------------------------------------------------------------------
+
+    def _advance(self, eof: bool) -> Iterator[bytes | memoryview]:
+        """Scout, then rewrite, as far as the window goes."""
+        if self._scout is None or self._look_ahead(self._scout, eof):
+            yield from self._rewrite(eof)
+
+    def _look_ahead(self, scout: core.Rewriter, eof: bool) -> bool:
+        """Whether the barrier is reached, so that rewriting may begin."""
+        status = scout.step(self._window, self._filled, eof)
+        if status == core.SYNTAX:
+            self._see_syntax(scout)
+            if self._packed is not None:
+                return False
+            status = scout.step(self._window, self._filled, eof)
+        if status == core.MORE:
+            if scout.position + scout.need > self._hold_limit:
+                raise DicomError(scout.position, None, "more bytes than are held stand before it")
+            self._make_room(scout)
+            return False
+        self._begin(scout)
+        return True
+
+    def _see_syntax(self, scout: core.Rewriter) -> None:
+        """The file meta information has been read."""
+        uid = self._text_of(scout, "syntax")
+        encoding, deflated = self._engine.encoding_of(uid)
+        if encoding is None:
+            raise DicomError(None, "(0002,0010)", "this transfer syntax is not of a data set")
+        if self._is_directory(scout):
+            scout.set_barrier(_DIRECTORY_BARRIER)
+        scout.set_encoding(encoding)
+        self._encoding = encoding
+        self.report.transfer_syntax = uid
+        if deflated:
+            self._packed = _Packed(scout.meta_end)
+
+    def _begin(self, scout: core.Rewriter) -> None:
+        """All that the rewriting depends on is in the window: start it from byte 0."""
+        engine = self._engine
+        if scout.has_preamble:
+            preamble = bytes(self._window[:MARK_BYTES])
+            state = engine.mark.check(preamble, *self._identity(scout))
+            if not self._ignore_mark and state in _REFUSED_MARKS:
+                raise DicomError(0, None, _REFUSED_MARKS[state])
+            self.report.second_run = state == OURS
+        self._rewriter = core.Rewriter(
+            engine.profile.rules,
+            engine.answers(self.report.transfer_syntax, self.report.second_run),
+            directory=self._is_directory(scout),
+            audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
+            accept_cut_pixels=self._accept_cut_pixels,
+        )
+        if self._is_directory(scout):
+            self._rewriter.set_barrier(_DIRECTORY_BARRIER)
+        self._scout = None
+
+    def _value(self, rewriter: core.Rewriter, name: str) -> bytes:
+        """A value from before the barrier, as it stands in the window."""
+        span = rewriter.span(name)
+        return b"" if span is None else bytes(self._window[span[0] : span[0] + span[1]])
+
+    def _text_of(self, rewriter: core.Rewriter, name: str) -> str:
+        return self._value(rewriter, name).partition(b"\0")[0].strip().decode("latin-1")
+
+    def _is_directory(self, rewriter: core.Rewriter) -> bool:
+        return self._text_of(rewriter, "media_class") == DICOMDIR_CLASS
+
+    def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
+        """What the run mark is bound to."""
+        return (
+            self._value(rewriter, "sop_instance"),
+            self._value(rewriter, "patient_id"),
+            self._value(rewriter, "patient_name"),
+        )
+
+    # -- past the barrier --------------------------------------------------------------------
+
+    def _rewrite(self, eof: bool) -> Iterator[bytes | memoryview]:
+        rewriter = self._rewriter
+        assert rewriter is not None
+        status = rewriter.step(self._window, self._filled, eof)
+        if status == core.SYNTAX:
+            rewriter.set_encoding(self._encoding)
+            status = rewriter.step(self._window, self._filled, eof)
+        if self._held:
+            self._held = False
+            if rewriter.has_preamble:
+                self._window[:MARK_BYTES] = self._engine.mark.make(*self._identity(rewriter))
+        settled = min(rewriter.position - rewriter.base, self._filled)
+        if settled:
+            with memoryview(self._window) as view:
+                yield from self._emit(view[:settled])
+            rest = self._filled - settled
+            self._window[:rest] = self._window[settled : self._filled]
+            self._filled = rest
+            rewriter.drop(settled)
+        if status == core.SKIP:
+            self.skip = rewriter.skip
+            rewriter.drop(self.skip)
+        elif status == core.MORE:
+            self._make_room(rewriter)
+        else:
+            yield from self._close_packed()
+            self._finish(rewriter)
+
+    def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
+        """Settled bytes, through deflate where the data set is deflated."""
+        if self._packed is None:
+            self.report.bytes_out += len(data)
+            yield data
+            return
+        for piece in self._packed.write(data):
+            self.report.bytes_out += len(piece)
+            yield piece
+
+    def _skipped(self, n: int) -> None:
+        """n bytes of the skip went by, 0: no more will come."""
+        rewriter = self._rewriter
+        assert rewriter is not None
+        if n == 0:
+            rewriter.cut(rewriter.base - self.skip)
+            self.skip = 0
+            self._finish(rewriter)
+        self.skip -= n
+
+    def _finish(self, rewriter: core.Rewriter) -> None:
+        self.done = True
+        self.report.elements = rewriter.elements
+        self.report.actions = rewriter.counts
+        self.report.notes = rewriter.notes
+        self.report.uids = self._engine.uids.take_counts()
+        if self._packed is not None and self._packed.inflater.surplus > 1:
+            self.report.notes["bytes after the deflated data set dropped"] = 1
+
+    # -- the window --------------------------------------------------------------------------
+
+    def _make_room(self, rewriter: core.Rewriter) -> None:
+        """A window that can hold what the rewriter waits for."""
+        wanted = rewriter.position - rewriter.base + rewriter.need
+        if wanted > len(self._window):
+            self._grow(max(wanted, 2 * len(self._window)))
+
+    def _grow(self, size: int) -> None:
+        window = bytearray(size)
+        window[: self._filled] = memoryview(self._window)[: self._filled]
+        self._window = window
+
+    # -- deflated data sets ------------------------------------------------------------------
+
+    def _unpack(self, raw: bytes, eof: bool) -> Iterator[bytes | memoryview]:
+        """Deflated input, inflated into the window or, where it is skipped, past it."""
+        assert self._packed is not None
+        for piece in self._packed.inflater.pieces(raw, eof):
+            rest = memoryview(piece)
+            while rest:
+                if self.skip:
+                    n = min(self.skip, len(rest))
+                    yield from self._emit(rest[:n])
+                    self._skipped(n)
+                else:
+                    if self._filled == len(self._window):
+                        self._grow(2 * len(self._window))
+                    n = min(len(self._window) - self._filled, len(rest))
+                    self._window[self._filled : self._filled + n] = rest[:n]
+                    self._filled += n
+                    yield from self._advance(False)
+                rest = rest[n:]
+        if eof and self.skip:
+            self._skipped(0)
+            yield from self._close_packed()
+        elif eof:
+            yield from self._advance(True)
+
+    def _close_packed(self) -> Iterator[bytes]:
+        if self._packed is not None:
+            for piece in self._packed.deflater.close():
+                self.report.bytes_out += len(piece)
+                yield piece
+
+
+class _Packed:
+    """What a deflated data set needs: it starts at `start`, after the file meta information."""
+
+    def __init__(self, start: int) -> None:
+        from .deflate import PIECE, Deflater, Inflater
+
+        self.start = start
+        self.raw = bytearray(PIECE)
+        self.inflater = Inflater()
+        self.deflater = Deflater()
+        self._plain = start
+
+    def write(self, data: memoryview) -> Iterator[bytes | memoryview]:
+        plain = min(self._plain, len(data))
+        if plain:
+            self._plain -= plain
+            yield data[:plain]
+        yield from self.deflater.write(data[plain:])
+
+
+def _no_answers(asks: list[Ask]) -> list[Answer]:
+    raise AssertionError("a scout asks for nothing")
