@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 SANITIZE = os.environ.get("DCMVEIL_SANITIZE") == "1"
 TRACE = os.environ.get("DCMVEIL_TRACE") == "1"
 
-NAMES = ["rules", "trial", "machine", "values", "core"]
+NAMES = ["rules", "trial", "state", "content", "machine", "values", "core"]
 compile_args = ["-O3", "-Wall", "-Wno-unused-function", "-Wno-unreachable-code"]
 link_args: list[str] = []
 macros: list[tuple[str, str | None]] = []

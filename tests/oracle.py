@@ -78,13 +78,12 @@ class Rules:
         self.structure = frozenset(tag for tag, action in inside.items() if action == "keep")
         self.fixed = {tag: action for tag, action in inside.items() if action.startswith("set")}
         self.registered = frozenset(_lines(tables / "registered_uids.txt"))
-        creators = {line[1:] for line in _lines(tables / "private_dictionary.txt") if line[0] == 64}
-        safe = _rows(tables / "safe_private_2026d.tsv")
-        self.creators = (
-            {creator.encode() for creator in private_dictionaries}
-            | {row["private_creator"].encode() for row in safe}
-            | creators
-        )
+        self.creators = {creator.encode() for creator in private_dictionaries}
+        for row in _rows(tables / "safe_private_2026d.tsv"):
+            self.creators.add(row["private_creator"].encode())
+        for line in _lines(tables / "private_dictionary.txt"):
+            if line.startswith(b"@"):
+                self.creators.add(line[1:])
 
     def _add(self, text: str, action: str) -> None:
         digits = text.strip("()").replace(",", "").lower()
@@ -93,6 +92,8 @@ class Rules:
         letter = WORDS_OF_ACTIONS.get(action, action)
         if not letter.startswith("set"):
             letter = letter.rstrip("*").split("/")[-1]
+            if letter not in ("X", "Z", "D", "U", "K"):
+                raise ValueError(f"{text}: no such action: {action}")  # never take it for "keep"
         if "x" not in digits:
             self._exact.setdefault(int(digits, 16), letter)  # the decisions came first
             return
@@ -449,7 +450,7 @@ def _frame_findings(old: Parsed, new: Parsed) -> list[str]:
         at = 128
         for i in range(0, 128, 4):
             left = old.data[i : i + 4]
-            if left.count(0) < 3 and left == new.data[i : i + 4]:
+            if any(left) and left == new.data[i : i + 4]:
                 findings.append(f"preamble left at {i}: {_short(left)}")
                 break
     for node in sorted(old.leaves, key=lambda n: n.offset):

@@ -87,6 +87,7 @@ def test_sample_reads_back(encoding: str, undefined: bool) -> None:
 
 
 def test_sample_is_realistic() -> None:
+    assert len(VRS) == 34
     assert len(sample_elements()) >= 60
     assert max(len(p) for p in built_tree(sample_elements())) >= 7  # three sequences deep
 

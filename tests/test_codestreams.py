@@ -173,6 +173,17 @@ def test_decoders_show_a_uniform_image(
         assert (pixels == level(transfer_syntax, geometry)).all()
 
 
+@pytest.mark.parametrize("bits", [17, 20, 24])
+@pytest.mark.parametrize("transfer_syntax", [J2K_LOSSLESS, J2K, HTJ2K_LOSSLESS, HTJ2K_RPCL])
+def test_jpeg_2000_of_more_than_16_bits(transfer_syntax: str, bits: int) -> None:
+    geometry = Geometry(13, 70, 1, 32, bits)
+    stream = blank_codestream(transfer_syntax, geometry, 500)
+    assert stream is not None
+    pixels = decode(image(transfer_syntax, geometry, [stream], 1), "pylibjpeg")
+    assert pixels.shape == (13, 70)
+    assert (pixels == 1 << (bits - 1)).all()
+
+
 @pytest.mark.parametrize("transfer_syntax", [J2K_MC_LOSSLESS, J2K_MC])
 def test_part_2_is_the_part_1_stream(transfer_syntax: str) -> None:
     geometry = Geometry(64, 64)
@@ -376,7 +387,8 @@ def test_other_transfer_syntaxes_are_refused(transfer_syntax: str) -> None:
         Geometry(1, 65536),
         Geometry(-1, -1),
         Geometry(8, 8, 0),
-        Geometry(8, 8, 5),
+        Geometry(8, 8, 2),
+        Geometry(8, 8, 4),
         Geometry(8, 8, 1, 8, 9),
         Geometry(8, 8, 1, 8, 0),
     ],
@@ -395,7 +407,7 @@ def test_shapes_that_no_image_has_are_refused(transfer_syntax: str, geometry: Ge
         (JPEG_LS, Geometry(8, 8, 1, 32, 17)),
         (J2K, Geometry(8, 8, 1, 32, 25)),
         (RLE, Geometry(8, 8, 1, 1, 1)),
-        (RLE, Geometry(8, 8, 4, 32, 32)),
+        (RLE, Geometry(8, 8, 3, 64, 64)),
     ],
 )
 def test_depths_beyond_the_coding_are_refused(transfer_syntax: str, geometry: Geometry) -> None:

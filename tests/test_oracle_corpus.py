@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,18 @@ import oracle
 
 KEY = bytes(range(32))
 FILES = corpus.files()
-# Files that are refused, and a part of the reason.
-REFUSED: dict[str, str] = {}
+NOT_DICOM = "not a DICOM file or data set"
+# Name without its folder -> part of the reason. What pydicom does not read as DICOM either is not
+# listed: it must be refused as such.
+REFUSED = {
+    "emri_small_jpeg_2k_lossless_too_short.dcm": "the input ends too early",
+    "MR_truncated.dcm": "the input ends too early",
+    "rtplan_truncated.dcm": "the input ends too early",
+    # the last item claims 24 bytes more than the file has
+    "DICOMDIR-nooffset": "the length reaches past the end of what encloses it",
+    # the data set starts with an unknown private element
+    "meta_missing_tsyntax.dcm": "no transfer syntax is named",
+}
 
 Rewrite = Callable[[Path], bytes | str]
 
@@ -50,33 +61,48 @@ def named(request: pytest.FixtureRequest) -> tuple[str, Path]:
     return param
 
 
-def test_refused_only_what_is_listed(named: tuple[str, Path], rewrite: Rewrite) -> None:
-    name, path = named
-    after = rewrite(path)
-    if name in REFUSED:
-        assert isinstance(after, str), "listed as refused, but it was rewritten"
-        assert REFUSED[name] in after
+def check_refusal(path: Path, reason: str) -> None:
+    """A refusal is one that is listed, or of a file that pydicom does not read either."""
+    if path.name in REFUSED:
+        assert REFUSED[path.name] in reason
     else:
-        assert not isinstance(after, str), after
+        assert reason == NOT_DICOM
+        assert corpus.pydicom_reads(path) is None
 
 
-def test_the_profile_is_kept(
+def test_every_file_is_rewritten_as_the_profile_says_or_refused_for_its_reason(
     named: tuple[str, Path], rewrite: Rewrite, uids: dict[bytes, bytes]
 ) -> None:
-    before, after = named[1].read_bytes(), rewrite(named[1])
+    path = named[1]
+    before, after = path.read_bytes(), rewrite(path)
     if isinstance(after, str):
-        pytest.skip("refused")
+        check_refusal(path, after)
+        return
+    assert path.name not in REFUSED, "listed as refused, but it was rewritten"
     assert oracle.compare(before, after, uids=uids) == []
     assert oracle.leaks(before, after) == []
 
 
 def test_twice_is_once(named: tuple[str, Path], rewrite: Rewrite) -> None:
+    """Without a preamble there is no run mark: then new UIDs are mapped again, and nothing else
+    changes, so that a third run maps each old UID to one new one again."""
     import dcmveil
 
-    before, after = named[1].read_bytes(), rewrite(named[1])
-    if isinstance(after, str) or before[128:132] != b"DICM":
-        pytest.skip("refused, or without the preamble that the run mark needs")
-    assert dcmveil.Veil("basic", key=KEY).bytes(after) == after
+    veil = dcmveil.Veil("basic", key=KEY)
+    once = rewrite(named[1])
+    if isinstance(once, str):
+        check_refusal(named[1], once)
+    elif once[128:132] == b"DICM":
+        assert veil.bytes(once) == once
+    else:
+        twice = veil.bytes(once)
+        assert oracle.compare(once, twice) == []
+        assert blind(once) == blind(twice)
+
+
+def blind(data: bytes) -> bytes:
+    """A data set with the digits of every UID that was mapped made equal."""
+    return re.sub(rb"2\.25\.[0-9.]+", lambda uid: b"#" * len(uid.group()), data)
 
 
 @pytest.mark.parametrize("reader", corpus.READERS)
@@ -99,6 +125,7 @@ def test_readers_open_what_they_opened(reader: str, rewrite: Rewrite) -> None:
         assert [name for (name, _), bad in zip(FILES, answers, strict=True) if bad] == []
 
 
+@pytest.mark.filterwarnings("ignore")  # of values that were odd before
 def test_pydicom_reads_what_it_read(named: tuple[str, Path], rewrite: Rewrite) -> None:
     after = rewrite(named[1])
     if isinstance(after, str) or corpus.pydicom_reads(named[1].read_bytes()) is None:

@@ -52,7 +52,8 @@ def read_private() -> dict[str, dict[str, str]]:
     return creators
 
 
-NAMES = sorted(path.name for path in TABLES.iterdir())
+BY_HAND = {"decisions.tsv", "structure.tsv"}  # the project's own, each row with its reason
+NAMES = sorted(path.name for path in TABLES.iterdir() if path.name not in BY_HAND)
 
 
 def test_every_file_is_generated() -> None:

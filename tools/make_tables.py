@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom import __dicom_version__, __version__
-from pydicom.datadict import DicomDictionary, RepeatersDictionary, private_dictionaries
-from pydicom.uid import UID_dictionary
+from pydicom.datadict import DicomDictionary, RepeatersDictionary, private_dictionaries  # type: ignore[attr-defined]
+from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 
 TABLES = Path(__file__).resolve().parents[1] / "src" / "dcmveil" / "profile" / "tables"
 

@@ -6,11 +6,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from dcmveil cimport machine as _m
 from dcmveil cimport rules as _r
-from dcmveil.machine cimport Frame, Machine, Op, machine_cut, machine_reset, machine_set_encoding, machine_step
+from dcmveil cimport state as _m
+from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
 from dcmveil.rules cimport (Rule, RuleTable, rule_of, rules_add_literal, rules_check, rules_free,
                             rules_load_dictionary, rules_load_private, rules_new, rules_set)
+from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.values cimport write_fixed
 from dcmveil.vr cimport vr_of
 
@@ -37,6 +38,7 @@ NOTE_NAMES = ("empty value where the profile wants a dummy", "stray delimiter",
 _REASONS = (
     "", "empty input", "not a DICOM file or data set", "the input ends too early",
     "no data set after the file meta information",
+    "no transfer syntax is named, and the first bytes do not tell the encoding",
     "unregistered transfer syntax, and the data set is not explicit VR little endian",
     "the data set is not in the byte order of its transfer syntax",
     "the length reaches past the end of what encloses it",
@@ -200,7 +202,7 @@ cdef class Rewriter:
     def cut(self, uint64_t offset) -> None:
         """The input ended at `offset`, before all that was to be skipped. Raises DicomError unless
         cut pixel data is accepted."""
-        if machine_cut(self.machine, offset) == _m.STOPPED:
+        if cut_at(self.machine, offset) == _m.STOPPED:
             self._raise()
 
     def set_encoding(self, int encoding) -> None:

@@ -5,7 +5,7 @@ header stand here?
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from dcmveil.machine cimport BIG, IMPLICIT, UNDEFINED
+from dcmveil.state cimport BIG, IMPLICIT, UNDEFINED
 from dcmveil.rules cimport RuleTable, rule_of
 from dcmveil.tags cimport ITEM, ITEM_END, SEQUENCE_END
 from dcmveil.vr cimport SQ, UL, VR_LONG, vr_flags, vr_of

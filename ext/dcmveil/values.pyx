@@ -8,7 +8,7 @@ written depends on the place in the value alone.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
-from dcmveil.machine cimport Op, WHOLE_LIMIT
+from dcmveil.state cimport Op, WHOLE_LIMIT
 from dcmveil.rules cimport BLANK, CLEAR, DUMMY, LEAVE, LITERAL, Literal, RuleTable
 from dcmveil.vr cimport AE, AS, CS, DA, DS, DT, IS, TM, UI, UR, VR_PLAIN, VR_TEXT, vr_flags
 

@@ -37,7 +37,7 @@ class Geometry:
         return (
             1 <= self.rows <= 0xFFFF
             and 1 <= self.columns <= 0xFFFF
-            and 1 <= self.samples <= 4
+            and self.samples in (1, 3)
             and 1 <= self.bits_stored <= self.bits_allocated
         )
 

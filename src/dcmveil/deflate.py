@@ -15,23 +15,24 @@ BLOCK = 1 << 16  # the compressor sees blocks of this size, so the output knows 
 
 
 class Inflater:
-    """Raw deflate in, bounded pieces out."""
+    """Raw deflate in, bounded pieces out. It starts at absolute offset `start` of the input."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int) -> None:
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._offset = start
         self.surplus = 0  # bytes behind the deflated data set; one NUL of padding is legal
 
     def pieces(self, raw: bytes, last: bool) -> Iterator[bytes]:
         """Inflated bytes. Raises DicomError for a broken stream, or one that ends too early."""
         stream = self._stream
         full = True
+        self._offset += len(raw)
         while full and not stream.eof:
             try:
                 piece = stream.decompress(raw, PIECE)
             except zlib.error:
-                raise DicomError(
-                    None, None, "the deflated data set cannot be inflated"
-                ) from None
+                reason = "the deflated data set cannot be inflated before here"
+                raise DicomError(self._offset, None, reason) from None
             raw = stream.unconsumed_tail
             full = len(piece) == PIECE or bool(raw)
             if piece:
@@ -39,7 +40,7 @@ class Inflater:
         if stream.eof:
             self.surplus += len(stream.unused_data) or len(raw)
         elif last:
-            raise DicomError(None, None, "the deflated data set ends too early")
+            raise DicomError(self._offset, None, "the deflated data set ends too early")
 
 
 class Deflater:

@@ -8,8 +8,6 @@ from .profile.tables_io import read_text, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .core import Answer, Ask
     from .profile import Profile
 
@@ -50,42 +48,55 @@ class Engine:
             return core.UNREGISTERED, False
         return _ENCODING_OF_KIND.get(kind), kind == "deflated"
 
-    def answers(self, syntax: str, ours: bool) -> Callable[[list[Ask]], list[Answer]]:
-        """The function that gives the core new values for a file of that transfer syntax.
+    def answers(self, syntax: str, second_run: bool) -> Answers:
+        """What gives the core new values for one input of that transfer syntax."""
+        return Answers(self.uids, syntax, second_run)
 
-        ours: the file bears the mark of an earlier run, so its keyed values stay.
-        """
-        new_uids = self.uids.keep_value if ours else self.uids.map_value
-        kept_uids = self.uids.keep_value
 
-        def answer(asks: list[Ask]) -> list[Answer]:
-            new: list[Answer] = []
-            for action, value, about in asks:
-                if action == core.UID:
-                    new.append(new_uids(value))
-                elif action == core.CHECK_UID:
-                    new.append(kept_uids(value))
-                elif action == core.PIXELS:
-                    new.append(_blank_pixels(syntax, value, about))
-                else:
-                    new.append(_blank_document(value, about))
-            return new
+class Answers:
+    """New values for one input. `notes` counts what a user should know of.
 
-        return answer
+    second_run: the input bears the mark of an earlier run, so its keyed values stay.
+    """
+
+    def __init__(self, uids: UidMapper, syntax: str, second_run: bool) -> None:
+        self.notes: dict[str, int] = {}
+        self._syntax = syntax
+        self._new_uids = uids.keep_value if second_run else uids.map_value
+        self._kept_uids = uids.keep_value
+
+    def __call__(self, asks: list[Ask]) -> list[Answer]:
+        """One batch: the values of a window that need more than the rule table."""
+        new: list[Answer] = []
+        for action, value, about in asks:
+            if action == core.UID:
+                new.append(self._new_uids(value))
+            elif action == core.CHECK_UID:
+                new.append(self._kept_uids(value))
+            elif action == core.PIXELS:
+                new.append(_blank_pixels(self._syntax, value, about))
+            else:
+                new.append(self._blank_document(value, about))
+        return new
+
+    def _blank_document(self, first_bytes: bytes, length: int) -> tuple[bytes, int, bytes]:
+        from .documents import blank_document
+
+        fill, valid = blank_document(first_bytes, length)
+        if not valid:
+            note = "encapsulated document of no known format set to zeros"
+            self.notes[note] = self.notes.get(note, 0) + 1
+        return fill.head, fill.fill, fill.tail
 
 
 def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | None:
     """Encapsulated pixel data of the same fragments, with a blank image in them."""
     from .codestreams import Geometry, blank_fragments
 
-    rows_, columns, samples, allocated, stored, frames = geometry
-    pieces = list(_fragments(fragments))
-    blank = blank_fragments(
-        syntax,
-        Geometry(rows_, columns, samples or 1, allocated or 8, stored or allocated or 8),
-        frames or 1,
-        [length for _, length in pieces[1:]],
-    )
+    height, width, samples, allocated, stored, frames = geometry
+    pieces = _fragments(fragments)
+    image = Geometry(height, width, samples or 1, allocated or 8, stored or allocated or 8)
+    blank = blank_fragments(syntax, image, frames or 1, [length for _, length in pieces[1:]])
     if blank is None:
         return None
     new = bytearray(fragments)
@@ -104,10 +115,3 @@ def _fragments(value: bytes) -> list[tuple[int, int]]:
         pieces.append((at + 8, length))
         at += 8 + length
     return pieces
-
-
-def _blank_document(head: bytes, length: int) -> tuple[bytes, int, bytes]:
-    from .documents import blank_document
-
-    fill, _ = blank_document(head, length)
-    return fill.head, fill.fill, fill.tail

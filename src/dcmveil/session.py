@@ -60,6 +60,7 @@ class Session:
         )
         self._rewriter: core.Rewriter | None = None
         self._encoding = core.UNKNOWN
+        self._notes: dict[str, int] = {}
         self._held = True
         self._packed: _Packed | None = None
         self.skip = 0
@@ -142,9 +143,11 @@ class Session:
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
+        answers = engine.answers(self.report.transfer_syntax, self.report.second_run)
+        self._notes = answers.notes
         self._rewriter = core.Rewriter(
             engine.profile.rules,
-            engine.answers(self.report.transfer_syntax, self.report.second_run),
+            answers,
             directory=self._is_directory(scout),
             audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
@@ -226,7 +229,7 @@ class Session:
         self.done = True
         self.report.elements = rewriter.elements
         self.report.actions = rewriter.counts
-        self.report.notes = rewriter.notes
+        self.report.notes = rewriter.notes | self._notes
         self.report.uids = self._engine.uids.take_counts()
         if self._packed is not None and self._packed.inflater.surplus > 1:
             self.report.notes["bytes after the deflated data set dropped"] = 1
@@ -285,7 +288,7 @@ class _Packed:
 
         self.start = start
         self.raw = bytearray(PIECE)
-        self.inflater = Inflater()
+        self.inflater = Inflater(start)
         self.deflater = Deflater()
         self._plain = start
 

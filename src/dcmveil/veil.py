@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .faces.stream import Readable, Writable
     from .report import Report
 
+Bytes = bytes  # inside the class, `bytes` is the method
+
 NO_KEY = (
     "this profile maps UIDs and needs a key; `dcmveil key new FILE` makes one, and a random key "
     "for this run alone must be asked for"
@@ -38,7 +40,7 @@ class Veil:
         self,
         profile: str | Profile = "basic",
         *,
-        key: bytes | None = None,
+        key: Bytes | None = None,
         uid_root: str = "2.25",
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
@@ -61,7 +63,7 @@ class Veil:
             hold_limit=self._hold_limit,
         )
 
-    def bytes(self, data: bytes | bytearray | memoryview) -> bytes:
+    def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
         """The rewritten bytes of a whole file or data set. Raises DicomError, and then nothing
         was returned."""
         import io

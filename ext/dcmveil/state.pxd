@@ -1,0 +1,230 @@
+"""The state of the machine and what it says: operations, statuses, faults.
+
+The machine reads a window of the input and appends operations. It never writes to the window and
+knows nothing of layouts: an operation says where a span is, what it belongs to and which action
+its rule names; a layout (values.pxd is the fixed one) says what to write there.
+
+    absolute   base          pos                    base + n
+               |-- settled --|-- not understood yet --|
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+
+from dcmveil.rules cimport RuleTable
+
+cdef enum:
+    UNDEFINED = 0xFFFFFFFF      # undefined length, PS3.5 section 7.1.1
+
+cdef enum:
+    # limits, each with its reason
+    DEPTH_LIMIT = 128           # nested sequences: real files have under 20; readers recurse
+    WHOLE_LIMIT = 65536         # a value up to here is seen whole, so a dummy can keep its parts
+    UID_LIMIT = 1 << 20         # a UI value: over 15,000 UIDs; only implicit VR can reach 64 KiB
+    TRIAL_LIMIT = 4 << 20       # a value held to see whether it tiles into items
+    PIXELS_LIMIT = 1 << 20      # encapsulated pixel data of an icon, held to fit a blank one
+    FORM_LIMIT = 65536          # a value with an unknown VR, held to see the header after it
+    CREATOR_LIMIT = 128         # a private creator is an LO of at most 64; some are longer
+    BLOCK_LIMIT = 4096          # private blocks reserved in the open data sets at one time
+    SKIP_LEAST = 4096           # a shorter rest of a bulk value is not worth a skip
+    DOCUMENT_HEAD = 1024        # bytes of an encapsulated document shown to choose the blank one
+    OP_CAPACITY = 1024          # operations between two calls of the layout
+    OP_ROOM = 4                 # the most that one element or item adds
+
+cdef enum:      # Encoding: bits
+    IMPLICIT = 1
+    BIG = 2
+    ENCODING_UNKNOWN = 0x80     # not told: prove it from the first header
+    ENCODING_UNREGISTERED = 0x40    # told explicit little endian by nobody: the bytes must prove it
+
+cdef enum:      # Sniff: what the first header of an item may overrule
+    SNIFF_NOTHING               # the encoding was proved
+    SNIFF_IMPLICIT              # explicit VR was told, an item may be implicit (PS3.5 6.2.2)
+    SNIFF_EITHER                # UN: implicit by CP-246, explicit by some writers
+
+cdef enum:      # State: each named by what it waits for
+    AT_START
+    AT_DATA_SET                 # the first header after the file meta information
+    AT_ELEMENT                  # a header, an item or a fragment: the top frame's kind says which
+    IN_VALUE                    # the rest of a value that is rewritten piece by piece
+    IN_TEXT                     # the rest of a kept text, looking for its first NUL
+    IN_SKIP                     # the rest of a value that no rule touches
+    IN_TAIL                     # bytes after the last element
+    AT_END
+    FAILED
+
+cdef enum:      # Phase: of the top-level data set
+    IN_META                     # group 0002, always explicit VR little endian
+    IN_COMMAND                  # group 0000, always implicit VR little endian
+    IN_DATA
+
+cdef enum:      # Status
+    GO                          # inside the machine only: go on
+    MORE                        # `need` bytes from `pos` are wanted
+    OPS                         # the operations must be applied before it goes on
+    SKIP                        # `skip` input bytes past the window pass unread
+    SYNTAX                      # the transfer syntax UID is known; its encoding must be told
+    BARRIER                     # a scout has reached its barrier
+    DONE
+    STOPPED                     # failed: see fault
+
+cdef enum:      # Fault
+    NO_FAULT
+    EMPTY_INPUT
+    NOT_DICOM
+    TRUNCATED
+    NO_DATA_SET
+    NO_SYNTAX
+    NOT_EXPLICIT
+    BYTE_ORDER
+    OVERRUN
+    BAD_UNDEFINED
+    EXPECTED_ITEM
+    BAD_FRAGMENT
+    BAD_DELIMITER
+    TOO_DEEP
+    MISPLACED
+    UNKNOWN_FORM
+    NOT_ITEMS
+    TOO_LONG
+    TOO_MANY_BLOCKS
+    BAD_TAIL
+    ICON_TOO_LONG
+    FAULT_COUNT
+
+cdef enum:      # Note: tolerated, counted and reported
+    EMPTY_DUMMY                 # an empty value where the profile wants a dummy
+    STRAY_DELIMITER
+    MISSING_DELIMITER
+    TAIL_ZEROED
+    ENCODING_DIFFERS            # a data set or an item not in the encoding that was told
+    UNKNOWN_VR
+    PIXELS_CUT
+    TEXT_WIPED
+    NOTE_COUNT
+
+cdef enum:      # Kind: of a frame
+    DATA_SET
+    SEQUENCE
+    FRAGMENTS
+
+cdef enum:      # OpKind
+    VALUE
+    PREAMBLE
+    TAIL
+    SEQUENCE_OPEN
+    SEQUENCE_CLOSE
+    ITEM_OPEN
+    ITEM_CLOSE
+
+cdef struct Geometry:           # of an image in an item, PS3.3 C.7.6.3
+    uint16_t rows
+    uint16_t columns
+    uint16_t samples
+    uint16_t allocated
+    uint16_t stored
+    uint32_t frames
+
+cdef struct Frame:
+    uint64_t bound              # absolute offset that nothing inside may pass
+    uint32_t tag                # of the sequence; of the item's sequence
+    uint32_t items              # items or fragments opened so far
+    uint32_t last_tag           # greatest so far, in a data set
+    uint16_t blocks             # index of this data set's first private block
+    uint8_t kind
+    uint8_t encoding
+    uint8_t sniff
+    uint8_t undefined           # undefined length: closed by a delimiter
+    uint8_t veiled              # inside a blanked sequence
+    uint8_t fresh               # no header of this data set was read yet
+    Geometry image              # in a blanked item only
+
+cdef struct Block:              # a private block, PS3.5 section 7.8.1
+    uint32_t key                # group << 8 | block
+    uint16_t creator            # 0: not a known one
+
+cdef struct Element:
+    uint64_t header             # absolute offset
+    uint64_t value              # absolute offset
+    uint32_t tag
+    uint32_t length
+    uint8_t header_length
+    uint8_t vr                  # as encoded; VR_NONE in implicit VR
+    uint8_t known               # of the dictionary; VR_NONE when absent
+    uint8_t means               # the VR that the value is treated by
+    uint8_t action
+    uint8_t arg
+    uint8_t veils               # a sequence here is a blanked one
+
+cdef struct Op:
+    uint64_t header             # absolute offset of the header this belongs to
+    uint64_t offset             # absolute offset of the span
+    uint64_t done               # bytes of the value before the span
+    uint32_t length             # of the span
+    uint32_t total              # of the value field; of a sequence or item as encoded
+    uint32_t tag
+    uint8_t kind
+    uint8_t vr
+    uint8_t action
+    uint8_t arg
+    uint8_t header_length       # of a close: 8 when a delimiter stands there
+    uint8_t encoding
+    Geometry image              # for PIXELS
+
+cdef struct Span:
+    uint64_t offset
+    uint32_t length
+    uint8_t seen
+
+cdef struct Machine:
+    const RuleTable *rules
+    uint64_t base               # absolute offset of the window's first byte
+    uint64_t pos                # absolute offset of the first byte not understood
+    uint64_t skip               # with SKIP
+    size_t need                 # with MORE: bytes wanted from pos
+    int state
+    int phase
+    int depth                   # index of the top frame
+    Frame stack[2 * DEPTH_LIMIT + 2]
+    Element e                   # the one at hand
+    uint32_t done               # bytes of its value that are behind pos
+    Block blocks[BLOCK_LIMIT]
+    uint32_t n_blocks
+    Op *ops                     # OP_CAPACITY
+    uint32_t n_ops
+    # set by the caller
+    uint8_t scout               # no operations, no skips; stops at the barrier
+    uint8_t directory           # a DICOMDIR: group 0004 belongs here
+    uint8_t audio               # a SOP class whose waveform is a voice
+    uint8_t accept_cut_pixels
+    uint32_t barrier            # scout: stops at the first top-level tag past this one
+    # what was seen
+    uint8_t has_preamble
+    uint8_t past_pixels         # top-level pixel data was passed
+    Span syntax                 # (0002,0010), (0002,0002), (0008,0016), (0008,0018), (0010,0010),
+    Span media_class            # (0010,0020) of the top level, for the caller to look at
+    Span sop_class
+    Span sop_instance
+    Span patient_name
+    Span patient_id
+    uint64_t meta_end
+    uint64_t elements
+    uint64_t counts[16]         # values per action
+    uint64_t notes[NOTE_COUNT]
+    # with STOPPED
+    int fault
+    uint64_t fault_offset
+    uint32_t fault_tag
+
+# the handlers return a Status; STOPPED is their error return
+cdef int fail(Machine *m, int fault, uint64_t offset, uint32_t tag) noexcept nogil
+cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil
+cdef int want(Machine *m, size_t need, size_t left, bint eof) noexcept nogil
+cdef Op *new_op(Machine *m, uint8_t kind) noexcept nogil
+cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done,
+                   uint32_t length) noexcept nogil
+cdef void see(Span *span, Element *e) noexcept nogil
+cdef void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil
+cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veiled, uint32_t tag,
+                       uint32_t length, uint64_t start) noexcept nogil
+cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil
+cdef int note_order(Machine *m, Frame *f) noexcept nogil

@@ -1,0 +1,135 @@
+"""What every part of the grammar shares: faults, operations, and the frames of open sequences."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from dcmveil.tags cimport CHARACTER_SET, FLOAT_PIXELS, PATIENT_ID, PIXEL_DATA
+
+cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
+
+
+cdef int fail(Machine *m, int fault, uint64_t offset, uint32_t tag) noexcept nogil:
+    """Stop for good, for a reason of the Fault list."""
+    m.state = FAILED
+    m.fault = fault
+    m.fault_offset = offset
+    m.fault_tag = tag
+    return STOPPED
+
+
+cdef int want(Machine *m, size_t need, size_t left, bint eof) noexcept nogil:
+    """More bytes are wanted from pos than the window has."""
+    if eof:
+        return cut_at(m, m.pos + left)
+    m.need = need
+    return MORE
+
+
+cdef Op *new_op(Machine *m, uint8_t kind) noexcept nogil:
+    """A new operation, scratch in a scout."""
+    cdef Op *op = &m.ops[m.n_ops]
+    memset(op, 0, sizeof(Op))
+    op.kind = kind
+    if not m.scout:
+        m.n_ops += 1
+    return op
+
+
+cdef void see(Span *span, Element *e) noexcept nogil:
+    if not span.seen:
+        span.seen = True
+        span.offset = e.value
+        span.length = e.length
+
+
+cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil:
+    """The input ended at `offset`, inside a value or before something that must follow."""
+    cdef Frame *f = &m.stack[m.depth]
+    cdef bint pixels = (m.depth == 0 and FLOAT_PIXELS <= m.e.tag <= PIXEL_DATA
+                        and (m.state == IN_SKIP or m.pos > offset)
+                        or m.depth == 1 and f.kind == FRAGMENTS and f.tag == PIXEL_DATA)
+    if pixels and m.accept_cut_pixels:
+        m.notes[PIXELS_CUT] += 1
+        m.state = AT_END
+        return DONE
+    return fail(m, TRUNCATED, offset, m.e.tag)
+
+
+cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done, uint32_t length) noexcept nogil:
+    cdef Op *op = new_op(m, VALUE)
+    op.header = e.header
+    op.offset = e.value + done
+    op.done = done
+    op.length = length
+    op.total = e.length
+    op.tag = e.tag
+    op.vr = e.means
+    op.action = action
+    op.arg = e.arg
+    op.header_length = e.header_length
+    op.encoding = m.stack[m.depth].encoding
+    op.image = m.stack[m.depth].image
+    if done == 0:
+        m.counts[action] += 1
+
+
+cdef void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil:
+    memset(f, 0, sizeof(Frame))
+    f.kind = DATA_SET
+    f.bound = NOWHERE
+    f.encoding = encoding
+    f.veiled = veiled
+    f.fresh = True
+    f.blocks = m.n_blocks
+
+
+cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veiled, uint32_t tag,
+                  uint32_t length, uint64_t start) noexcept nogil:
+    """A frame on top, whose content begins at `start`. NULL when that is too deep."""
+    cdef uint64_t outer = m.stack[m.depth].bound
+    cdef Frame *f
+    if m.depth == 2 * DEPTH_LIMIT:
+        fail(m, TOO_DEEP, start, tag)
+        return NULL
+    m.depth += 1
+    f = &m.stack[m.depth]
+    open_data_set(m, f, encoding, veiled)
+    f.kind = kind
+    f.tag = tag
+    f.undefined = length == UNDEFINED
+    f.bound = outer if f.undefined else start + length
+    return f
+
+
+cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
+    """Close the top frame; `delimiter` bytes stand at pos for it (8, or 0)."""
+    cdef Op *op
+    if f.undefined and delimiter == 0:
+        m.notes[MISSING_DELIMITER] += 1
+    if f.kind != FRAGMENTS:
+        op = new_op(m, ITEM_CLOSE if f.kind == DATA_SET else SEQUENCE_CLOSE)
+        op.header = op.offset = m.pos
+        op.tag = f.tag
+        op.header_length = delimiter
+        op.total = UNDEFINED if f.undefined else 0
+        op.encoding = f.encoding
+    elif m.depth == 1 and f.tag == PIXEL_DATA:
+        m.past_pixels = True
+    m.n_blocks = f.blocks
+    m.depth -= 1
+    m.pos += delimiter
+    return GO
+
+
+cdef int note_order(Machine *m, Frame *f) noexcept nogil:
+    """Tags that others depend on must stand once and in their place (PS3.5 section 7.1: ascending
+    order); anything else may stand where it likes, every occurrence is treated alike."""
+    cdef uint32_t tag = m.e.tag
+    cdef uint32_t element = tag & 0xFFFF
+    if tag > f.last_tag:
+        if tag == PATIENT_ID and m.depth == 0 and f.last_tag > m.barrier:
+            return fail(m, MISPLACED, m.pos, tag)
+        f.last_tag = tag
+    elif (tag == CHARACTER_SET or (tag == PATIENT_ID and m.depth == 0)
+            or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)):
+        return fail(m, MISPLACED, m.pos, tag)
+    return GO

@@ -1,0 +1,5 @@
+"""`python -m dcmveil`"""
+
+from .cli import run
+
+run()
