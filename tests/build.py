@@ -88,7 +88,8 @@ def _element(e: E, encoding: str) -> bytes:
     if length is None:
         length = UNDEFINED if e.undefined else len(value)
     header = _header(e.tag, e.vr, length, encoding) if e.header is None else e.header
-    end = _marker(SEQUENCE_END, 0, encoding) if e.undefined and e.length is None else b""
+    inner = "implicit-le" if e.vr == "UN" else encoding  # as in _value
+    end = _marker(SEQUENCE_END, 0, inner) if e.undefined and e.length is None else b""
     return header + value + end
 
 

@@ -20,6 +20,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 FILE = "CT_small.dcm"  # a name, IDs in a sequence, dates, UIDs, private groups, native pixels
+SECRETS = ("PatientName", "PatientID", "SOPInstanceUID", "StudyInstanceUID")
 DCMVEIL = str(Path(sys.executable).with_name("dcmveil"))
 
 
@@ -48,17 +49,13 @@ def main() -> int:
     print(f"and {len(changed) - len(public)} private elements, blanked.\n")
     different = sum(a != b for a, b in zip(before, after, strict=True))
     print(f"{len(changed)} of {len(pairs)} elements and {different} bytes changed.\n")
-    secrets = {old.PatientID, str(old.PatientName), old.SOPInstanceUID, old.StudyInstanceUID}
+    secrets = [str(old[i].value).encode() for i in SECRETS]
     claims = {
         "elements changed": bool(changed),
         f"equal length: {len(before)} bytes in, {len(after)} bytes out": len(before) == len(after),
-        "same tags and VRs in the same order": all(
-            (a.tag, a.vr) == (b.tag, b.vr) for a, b in pairs
-        ),
+        "same tags and VRs in the same order": all(a[:3] == b[:3] for a, b in pairs),
         f"pixel bytes identical: {len(old.PixelData)}": old.PixelData == new.PixelData,
-        "the old name, ID and UIDs stand nowhere in it": not any(
-            secret.encode() in after for secret in secrets
-        ),
+        "the old name, ID and UIDs stand nowhere in it": not any(s in after for s in secrets),
         "the same key gives the same bytes once more": after == again,
     }
     for claim, holds in claims.items():
@@ -80,10 +77,9 @@ def rows(dataset: Dataset, inside: str = "") -> Iterator[Row]:
                 yield from rows(item, f"{inside}> ")
             continue
         value = element.value
+        text = str(value) if element.VM < 2 else "\\".join(map(str, value))
         if isinstance(value, bytes):
             text = f"{len(value)} bytes" if any(value) else f"{len(value)} zero bytes"
-        else:
-            text = str(value) if element.VM < 2 else "\\".join(map(str, value))
         private = element.tag.is_private
         yield Row(str(element.tag), inside + element.name, element.VR, text.strip(), private)
 

@@ -343,6 +343,8 @@ class UidMapper:
         uid = _significant(old)
         if not _is_legal(uid) or len(uid) > UID_BYTES or self._is_foreign(uid):
             return self.map(old)
+        if old.strip(b"\0" + _PADDING) == uid:
+            return old  # padding of any kind is no reason to change a byte
         return uid.ljust(len(old), b"\0")
 
     def _is_registered(self, uid: bytes) -> bool:

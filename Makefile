@@ -1,0 +1,84 @@
+# Everything happens in .venv, which is made when it is missing. `make` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+ARGS ?=
+
+# A wheel is installed, not the source tree, so what is tested is what is shipped.
+SOURCES := setup.py pyproject.toml MANIFEST.in $(shell find ext src -type f \
+	! -name '*.so' ! -name '*.pyc' ! -path '*.egg-info*')
+
+SANITIZED := build/sanitize/lib
+ASAN = $(shell $(CC) -print-file-name=libasan.so)
+# The oracles, the readers and the compressors take hours under the sanitizers and find nothing.
+SANITIZE_TESTS ?= $(filter-out %oracle.py %oracle_corpus.py %codestreams.py %documents.py \
+	%tables.py %architecture.py, $(wildcard tests/test_*.py))
+
+.PHONY: help demo test lint types bench bench-quick sanitize wheel clean
+
+help:
+	@echo 'make demo         build, and de-identify a real file in a pipe'
+	@echo 'make test         all tests (ARGS="-k pipe" goes to pytest)'
+	@echo 'make lint         ruff, its formatter, and the shipped tables'
+	@echo 'make types        mypy'
+	@echo 'make bench-quick  benchmarks, within two minutes'
+	@echo 'make bench        all benchmarks; results go to benches/results'
+	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
+	@echo 'make wheel        dist/: an sdist, and a wheel built from it'
+	@echo 'make clean        remove what these made'
+	@echo 'PYTHON=python3.12 chooses the interpreter of a new .venv'
+
+demo: $(VENV)/.test
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/make_tables.py --check
+
+types: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python benches/record.py
+
+bench-quick: $(VENV)/.test
+	$(BIN)/python benches/record.py --quick
+
+sanitize: $(VENV)/.test $(VENV)/.lint
+	DCMVEIL_SANITIZE=1 $(BIN)/python setup.py -q build -b build/sanitize --build-lib $(SANITIZED)
+	LD_PRELOAD=$(ASAN) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	PYTHONPATH=$(SANITIZED) $(BIN)/pytest -p no:cacheprovider $(ARGS) $(SANITIZE_TESTS)
+
+wheel: $(VENV)/.lint
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python tools/check_wheel.py dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# setuptools keeps what it once built: a module that was renamed would be shipped under both names.
+$(VENV)/.test: $(SOURCES) | $(BIN)/python
+	rm -rf build/lib*
+	$(PIP) install '.[test]'
+	@touch $@
+
+# The tools alone: `pip install .[lint]` would build the package again.
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
+	$(PIP) install $$($(BIN)/python -c 'import tomllib; \
+	  project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["lint"])')
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'dcmveil needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
+	@command -v $(CC) > /dev/null || { \
+	  echo 'dcmveil is built with a C compiler, and there is none: $(CC)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
