@@ -303,8 +303,10 @@ cdef int _unknown_form(Machine *m, Frame *f, const uint8_t *p, size_t left, bint
         end = headers[i] + lengths[i]
         if lengths[i] > FORM_LIMIT or m.pos + end > f.bound:
             continue
-        if m.pos + end < f.bound and end + 8 > need:
-            need = end + 8
+        if m.pos + end < f.bound:
+            end += 8                    # the next header is looked at
+        if end > need:
+            need = end
     if left < need and not eof:
         return want(m, need, left, eof)
     for i in range(forms):

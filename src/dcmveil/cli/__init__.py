@@ -70,13 +70,14 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        say(error.strerror or "input or output failed")
+        say(error.strerror or str(error) or "input or output failed")
         return NOT_ALL
 
 
 def say(text: str) -> None:
-    """One line to the person; data never goes there."""
-    print(f"dcmveil: {text}", file=sys.stderr)
+    """One line to the person; data never goes there, nor words to the data."""
+    if sys.stderr is not None:  # print would take standard output instead
+        print(f"dcmveil: {text}", file=sys.stderr)
 
 
 def _plain_plan(arguments: list[str]) -> Plan | None:
