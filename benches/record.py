@@ -76,6 +76,11 @@ def versions() -> dict[str, str]:
             told = subprocess.run([name, option], capture_output=True, text=True, check=False)
             number = re.search(r"\d+\.\d+(\.\d+)?", told.stdout + told.stderr)
             found[name] = number[0] if number else "?"
+    if shutil.which("git"):
+        command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        if told.returncode == 0:
+            found["commit"] = told.stdout.strip()
     return found
 
 
@@ -165,15 +170,16 @@ def _machine_table(found: dict[str, Any]) -> list[str]:
     lines = [
         "## In one process",
         "",
-        "| benchmark | µs | least µs | elements | ns an element | GB/s |",
-        "|---|---|---|---|---|---|",
+        "| benchmark | µs | least µs | elements | ns an element | least ns | GB/s |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, one in found.items():
-        cells = [f"{one['median'] * 1e6:.1f}", f"{one['min'] * 1e6:.1f}", "", "", ""]
+        cells = [f"{one['median'] * 1e6:.1f}", f"{one['min'] * 1e6:.1f}", "", "", "", ""]
         if "elements" in one:
             cells[2:] = [
                 str(one["elements"]),
                 f"{one['median'] * 1e9 / one['elements']:.0f}",
+                f"{one['min'] * 1e9 / one['elements']:.0f}",
                 f"{one['bytes'] / one['median'] / 1e9:.2f}",
             ]
         lines.append(f"| {_cell(name)} | {' | '.join(cells)} |")

@@ -34,13 +34,13 @@ def fault_names() -> list[str]:
 
 
 # the words of each fault, by its name, and of what is refused outside the machine
-WORDS = dict(zip(fault_names(), core._REASONS, strict=True)) | {
+WORDS = dict(zip(fault_names(), core.REASONS, strict=True)) | {
     "OTHER_MARK": "it bears the mark of an earlier run, made with another key or profile",
     "BROKEN_MARK": "it bears the mark of an earlier run, and was changed since",
-    "HOLD_LIMIT": "more bytes than are held stand before it",
-    "NOT_A_DATA_SET": "this transfer syntax is not of a data set",
+    "HOLD_LIMIT": "more bytes stand before the end of the patient's attributes than are held",
+    "NOT_A_DATA_SET": "this transfer syntax is not registered, or not one of a data set",
     "NO_BLANK_IMAGE": "no blank image of the same size and transfer syntax fits this icon",
-    "BROKEN_DEFLATE": "the deflated data set cannot be inflated before here",
+    "BROKEN_DEFLATE": "the deflated data set that starts here cannot be inflated",
     "CUT_DEFLATE": "the deflated data set ends too early",
 }
 # what the twin calls the last of these
@@ -108,19 +108,9 @@ def run_session(session: Session, src: Pieces) -> Run:
     return Run(out.getvalue(), out.getvalue(), summary(report))
 
 
-# counts that depend on the reads: each has a test of its own that shows it
-LOOSE_COUNTS = {
-    "zero",
-    "wipe",
-    "text after a NUL wiped",
-    "bytes after the deflated data set dropped",
-}
-
-
 def summary(report: Report) -> str:
-    counts = (report.actions | report.notes).items()
-    firm = {name: n for name, n in counts if name not in LOOSE_COUNTS}
-    return f"{report.elements} {firm} {report.uids} {report.second_run}"
+    counts = sorted((report.actions | report.notes).items())
+    return f"{report.elements} {counts} {report.uids} {report.second_run}"
 
 
 def run_reader(of: Veil, data: bytes, sizes: Sequence[int]) -> Run:

@@ -158,7 +158,6 @@ def test_small_reads(make: Callable[[int], bytes], n: int) -> None:
     check(in_small_reads, make, n)
 
 
-@pytest.mark.xfail(reason="the fragments are counted from the first one at each read")
 def test_small_reads_of_an_icon() -> None:
     check(lambda data: in_small_reads(data, 8), icon, 4_000, tries=1)
 

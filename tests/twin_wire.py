@@ -10,6 +10,7 @@ from twin_rules import LONG, VRS, Rules
 UNDEFINED = 0xFFFFFFFF
 NOWHERE = 1 << 64  # an offset past all others
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+PIXELS = 0x7FE00010
 TRIAL_LEVELS = 64  # a limit, as the core names it
 
 
@@ -37,6 +38,7 @@ class Place:
     end: int = NOWHERE  # nothing in here may pass this offset
     undefined: bool = False
     veiled: bool = False
+    meta: bool = False  # file meta information
     either: bool = False  # in a UN, where each item may be explicit or implicit
     fresh: bool = True  # before its first element
     depth: int = 0  # sequences around it
@@ -92,15 +94,19 @@ class Input:
         """The encoding that the first header of a data set shows: its tag is known, or the length
         of a group."""
         tag, vr, _, _ = self.header(at, EXPLICIT)
-        for encoding in (EXPLICIT, Encoding(big=True)):
-            first, _, length, _ = self.header(at, encoding)
-            group_length = first & 0x1FFFF == 0 and vr == "UL" and length == 4
-            if vr and (group_length or rules.rule(first).vr):
-                return encoding
+        orders = [Encoding(big=big) for big in (False, True) if self.known_in(at, big, rules)]
+        if vr and orders:  # a data set begins with a low group
+            return min(orders, key=lambda order: self.tag(at, order))
         known, length = rules.rule(tag).vr, self.number(at + 4, 4)
         if tag & 0x1FFFF == 0 and tag >> 16 <= 0x7FE0:
             return IMPLICIT if length == 4 else None
         return IMPLICIT if known and (known == "SQ" or length < 0x10000) else None
+
+    def known_in(self, at: int, big: bool, rules: Rules) -> bool:
+        """Whether an explicit header of a known tag, or of a group length, stands here."""
+        tag, vr, length, _ = self.header(at, Encoding(big=big))
+        group_length = tag & 0x1FFFF == 0 and vr == "UL" and length == 4
+        return bool(vr and (group_length or rules.rule(tag).vr))
 
     def tiles(self, at: int, end: int, undefined: bool, encoding: Encoding, level: int) -> int:
         """Where the items end that begin here, or past all ends where they do not hold together.
@@ -120,7 +126,10 @@ class Input:
                 return NOWHERE
             if level == 2 * TRIAL_LEVELS or not (marker or vr or encoding.implicit):
                 return NOWHERE
-            if length == UNDEFINED:
+            pixels = tag == PIXELS or ((vr or "")[:1] == "O" and not encoding.implicit)
+            if length == UNDEFINED and pixels and not marker:
+                at = self.fragments_end(value, end, encoding)
+            elif length == UNDEFINED:
                 at = self.tiles(value, end, True, encoding, level + 1)
             elif value + length > end:
                 return NOWHERE
@@ -129,6 +138,18 @@ class Input:
             else:
                 at = value + length
         return at
+
+    def fragments_end(self, at: int, end: int, encoding: Encoding) -> int:
+        """Where encapsulated pixel data ends, past all ends where it does not hold together."""
+        plain = Encoding(True, encoding.big)
+        while end - at >= 8:
+            tag, _, length, value = self.header(at, plain)
+            if tag == SEQUENCE_END and length == 0:
+                return value
+            if tag != ITEM or length > end - value:
+                return NOWHERE
+            at = value + length
+        return NOWHERE
 
 
 def letters(vr: bytes) -> bool:

@@ -35,7 +35,7 @@ NOTE_NAMES = ("empty value where the profile wants a dummy", "stray delimiter",
               "missing delimiter", "bytes after the last element set to zero",
               "data set not in the encoding that it names", "unknown VR",
               "pixel data cut short", "text after a NUL wiped")
-_REASONS = (
+REASONS = (
     "", "empty input", "not a DICOM file or data set", "the input ends too early",
     "no data set after the file meta information",
     "no transfer syntax is named, and the first bytes do not tell the encoding",
@@ -74,40 +74,50 @@ cdef class Rules:
     def __dealloc__(self):
         rules_free(self.table)
 
-    def _change(self, ok: bool, what: str) -> None:
-        if self.frozen or not ok:
-            raise ValueError("the rules are frozen" if self.frozen else f"malformed {what}")
+    def _check(self, ok: bool, what: str) -> None:
+        if not ok:
+            raise ValueError(f"malformed {what}")
+
+    def _open(self) -> None:
+        """Before any change: a frozen table has been checked, and must stay as it was."""
+        if self.frozen:
+            raise ValueError("the rules are frozen")
 
     def load(self, bytes dictionary, bytes private_dictionary) -> None:
         """Public dictionary (lines `ggggeeee VR`) and private one (`@CREATOR`, `GGGG EE VR`)."""
-        self._change(rules_load_dictionary(self.table, dictionary, len(dictionary)) == 0,
-                     "dictionary")
-        self._change(rules_load_private(self.table, private_dictionary,
-                                        len(private_dictionary)) == 0, "private dictionary")
+        self._open()
+        self._check(rules_load_dictionary(self.table, dictionary, len(dictionary)) == 0,
+                    "dictionary")
+        self._check(rules_load_private(self.table, private_dictionary,
+                                       len(private_dictionary)) == 0, "private dictionary")
 
     def literal(self, bytes data, int when_short) -> int:
         """Index of fixed bytes; when_short (CUT, LEAVE, CLEAR) is for fields too short for them."""
+        self._open()
         index = rules_add_literal(self.table, data, len(data), when_short)
-        self._change(index >= 0, "literal")
+        self._check(index >= 0, "literal")
         return index
 
     def set(self, str pattern, vr: str | None = None, action: int | None = None,
             veiled: int | None = None, arg: int | None = None) -> None:
         """A rule for the tags of `pattern` (8 digits, upper case, x for any); None: unchanged."""
+        self._open()
         encoded = pattern.encode("ascii")
         code = _r.UNCHANGED if vr is None else vr_of(ord(vr[0]), ord(vr[1]))
-        self._change(len(encoded) == 8 and code != 0
-                     and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
-                                   _octet(arg)) == 0, f"rule {pattern}")
+        self._check(len(encoded) == 8 and code != 0
+                    and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
+                                  _octet(arg)) == 0, f"rule {pattern}")
 
     def set_vr(self, str vr, int action) -> None:
         """The action for attributes of a VR that no row names."""
+        self._open()
         code = vr_of(ord(vr[0]), ord(vr[1]))
-        self._change(code != 0 and 0 <= action <= _r.DUMMY, f"rule for {vr}")
+        self._check(code != 0 and 0 <= action <= _r.DUMMY, f"rule for {vr}")
         self.table.by_vr[code] = action
 
     def freeze(self) -> None:
-        self._change(rules_check(self.table) == 0, "rule table")
+        self._open()
+        self._check(rules_check(self.table) == 0, "rule table")
         self.frozen = True
 
     def look_up(self, uint32_t tag) -> tuple[int, int, int, int]:
@@ -147,6 +157,7 @@ cdef class Rewriter:
     cdef bytes head         # of the encapsulated document being written
     cdef bytes tail
     cdef uint8_t fill
+    cdef object failure     # the exception that ended this input, raised again at every later call
 
     def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint directory=False,
                   bint audio=False, bint accept_cut_pixels=False):
@@ -179,14 +190,21 @@ cdef class Rewriter:
         """
         cdef Py_buffer view
         cdef int status
+        if self.failure is not None:
+            raise self.failure
         PyObject_GetBuffer(window, &view, PyBUF_WRITABLE)
         try:
-            if filled > <size_t>view.len or self.machine.pos < self.machine.base:
+            if (filled > <size_t>view.len or self.machine.pos < self.machine.base
+                    or self.machine.pos - self.machine.base > filled):
                 raise ValueError("filled lies outside the window")
             while True:
                 with nogil:
                     status = machine_step(self.machine, <const uint8_t *>view.buf, filled, eof)
-                self._apply(<uint8_t *>view.buf)
+                try:
+                    self._apply(<uint8_t *>view.buf)
+                except Exception as error:
+                    self.failure = error
+                    raise
                 if status != _m.OPS:
                     break
         finally:
@@ -202,12 +220,19 @@ cdef class Rewriter:
     def cut(self, uint64_t offset) -> None:
         """The input ended at `offset`, before all that was to be skipped. Raises DicomError unless
         cut pixel data is accepted."""
+        if self.failure is not None:
+            raise self.failure
         if cut_at(self.machine, offset) == _m.STOPPED:
             self._raise()
 
     def set_encoding(self, int encoding) -> None:
         """Answer to SYNTAX: EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, UNKNOWN or UNREGISTERED."""
         machine_set_encoding(self.machine, encoding)
+
+    def set_meta_end(self, uint64_t offset) -> None:
+        """Where a scout saw the file meta information end: there it ends again, also where the
+        bytes after it are not the ones that the scout saw (deflated, then inflated)."""
+        self.machine.known_meta_end = offset
 
     def set_barrier(self, uint32_t tag) -> None:
         """A scout stops before the first top-level tag greater than this one."""
@@ -314,7 +339,8 @@ cdef class Rewriter:
             elif op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS:
                 new = next(answers)
                 if new is None:
-                    raise DicomError(op.header, _tag(op.tag), "no blank image of the same size "
+                    m.fault_tag = op.tag
+                    raise DicomError(op.header, self._path(), "no blank image of the same size "
                                      "and transfer syntax fits this icon")
                 if len(new) != op.length:
                     raise ValueError("an answer changes the length of a value")
@@ -352,7 +378,8 @@ cdef class Rewriter:
     cdef object _raise(self):
         """The one place where a fault becomes an exception."""
         cdef Machine *m = self.machine
-        raise DicomError(m.fault_offset, self._path() or None, _REASONS[m.fault])
+        self.failure = DicomError(m.fault_offset, self._path() or None, REASONS[m.fault])
+        raise self.failure
 
 
 cdef object _tag(uint32_t tag):
