@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 ARGS ?=
 
 # A wheel is installed, not the source tree, so what is tested is what is shipped.
@@ -63,7 +63,7 @@ wheel: $(VENV)/.lint
 	$(BIN)/python tools/check_wheel.py dist/*.whl
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 
 # setuptools keeps what it once built: a module that was renamed would be shipped under both names.
 $(VENV)/.test: $(SOURCES) | $(BIN)/python

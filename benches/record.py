@@ -76,12 +76,21 @@ def versions() -> dict[str, str]:
             told = subprocess.run([name, option], capture_output=True, text=True, check=False)
             number = re.search(r"\d+\.\d+(\.\d+)?", told.stdout + told.stderr)
             found[name] = number[0] if number else "?"
-    if shutil.which("git"):
-        command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode == 0:
-            found["commit"] = told.stdout.strip()
-    return found
+    commit = commit_of(HERE.parent)
+    return found | ({"commit": commit} if commit else {})
+
+
+def commit_of(folder: Path) -> str:
+    """The commit that was measured, "" where there is no repository."""
+    if not shutil.which("git"):
+        return ""
+    git = ["git", "-C", str(folder)]
+    told = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    compare = [*git, "diff", "--quiet", "HEAD", "--", "src", "ext"]
+    changed = subprocess.run(compare, capture_output=True, check=False)
+    return told.stdout.strip() + (" and changes" if changed.returncode == 1 else "")
 
 
 def machine(*, quick: bool) -> dict[str, dict[str, Any]]:
