@@ -68,7 +68,7 @@ class Answers:
     def __call__(self, asks: list[Ask]) -> list[Answer]:
         """One batch: the values of a window that need more than the rule table."""
         new: list[Answer] = []
-        for action, value, about in asks:
+        for action, value, _vr, about in asks:
             if action == core.UID:
                 new.append(self._new_uids(value))
             elif action == core.CHECK_UID:
@@ -89,8 +89,8 @@ class Answers:
         return fill.head, fill.fill, fill.tail
 
 
-def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | None:
-    """Encapsulated pixel data of the same fragments, with a blank image in them."""
+def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | str:
+    """Encapsulated pixel data of the same fragments with a blank image in them, or why not."""
     from .codestreams import Geometry, blank_fragments
 
     height, width, samples, allocated, stored, frames = geometry
@@ -98,7 +98,7 @@ def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> b
     image = Geometry(height, width, samples or 1, allocated or 8, stored or allocated or 8)
     blank = blank_fragments(syntax, image, frames or 1, [length for _, length in pieces[1:]])
     if blank is None:
-        return None
+        return "no blank image of the same size and transfer syntax fits this icon"
     new = bytearray(fragments)
     for (start, length), piece in zip(pieces[1:], blank, strict=True):
         new[start : start + length] = piece
