@@ -20,6 +20,7 @@ _HOME = {
     "Session": "session",
     "UsageError": "errors",
     "Veil": "veil",
+    "load_pseudonyms": "pseudonyms",
     "load_profile": "profile",
     "new_key": "keys",
     "read_key": "keys",

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .core import Answer, Ask
+    from .core import Answer, Ask, Trace
     from .engine import Engine
 
 WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
@@ -48,12 +48,14 @@ class Session:
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
         window: int = WINDOW,
+        trace: list[Trace] | None = None,
     ) -> None:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
         self._window = bytearray(window)
+        self._trace = trace
         self._filled = 0
         self._scout: core.Rewriter | None = core.Rewriter(
             engine.profile.rules, _no_answers, scout=True
@@ -143,7 +145,9 @@ class Session:
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
-        answers = engine.answers(self.report.transfer_syntax, self.report.second_run)
+        answers = engine.answers(
+            self.report.transfer_syntax, self._value(scout, "patient_id"), self.report.second_run
+        )
         self._notes = answers.notes
         self._rewriter = core.Rewriter(
             engine.profile.rules,
@@ -151,10 +155,23 @@ class Session:
             directory=self._is_directory(scout),
             audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
+            trace=self._trace,
         )
+        if engine.profile.draft.honours_characteristics:
+            self._declare_safe(scout, self._rewriter)
         if self._is_directory(scout):
             self._rewriter.set_barrier(_DIRECTORY_BARRIER)
         self._scout = None
+
+    def _declare_safe(self, scout: core.Rewriter, rewriter: core.Rewriter) -> None:
+        """Private elements that the file itself says are safe (PS3.15 section E.3.10)."""
+        if scout.characteristics is None:
+            return
+        from .characteristics import safe_blocks
+
+        offset, length, encoding = scout.characteristics
+        for block in safe_blocks(bytes(self._window[offset : offset + length]), encoding):
+            rewriter.declare_safe(*block)
 
     def _value(self, rewriter: core.Rewriter, name: str) -> bytes:
         """A value from before the barrier, as it stands in the window."""
