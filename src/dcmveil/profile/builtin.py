@@ -141,7 +141,7 @@ def _add_edition(draft: Draft, edition: str) -> None:
     # table, because the older ones are not at hand.
     column = 1 + EDITIONS.index(edition)
     codes = {cells[0]: cells[column] for cells in rows(read_text("editions.tsv"))}
-    codes = {tag: code for tag, code in codes.items() if code and tag != "(gggg,eeee)"}
+    codes = {tag: code for tag, code in codes.items() if code and tag[1] != "g"}
     _add_table(draft, f"e1_1_{EDITION}.tsv", f"Table E.1-1 {edition}", codes)
 
 
