@@ -26,9 +26,12 @@ def safe_blocks(items: bytes, encoding: int) -> list[tuple[int, bytes, list[int]
     SAFE blocks are wholly safe, of MIXED ones those that (0008,0304) names.
     """
     try:
-        return list(_blocks(items, encoding))
+        blocks = list(_blocks(items, encoding))
     except (IndexError, ValueError):
         return []
+    if len({block[:2] for block in blocks}) < len(blocks):
+        return []  # of two items for one block nothing says which one counts
+    return [block for block in blocks if block[2] != []]
 
 
 def _blocks(items: bytes, encoding: int) -> Iterator[tuple[int, bytes, list[int] | None]]:
@@ -44,11 +47,10 @@ def _blocks(items: bytes, encoding: int) -> Iterator[tuple[int, bytes, list[int]
             group = _numbers(values[_GROUP], order)[0]
             creator = values[_CREATOR].strip(b" \0")
             status = values.get(_STATUS, b"").strip(b" \0")
-            if status == b"SAFE":
-                yield group, creator, None
-            elif status == b"MIXED":
-                safe = _numbers(values.get(_SAFE_ELEMENTS, b""), order)
-                yield group, creator, [element & 0xFF for element in safe]
+            mixed = _numbers(values.get(_SAFE_ELEMENTS, b""), order) if status == b"MIXED" else []
+            if any(low > 0xFF for low in mixed):
+                raise ValueError("no low byte of an element number")
+            yield group, creator, None if status == b"SAFE" else mixed
         values = {}
 
 

@@ -28,6 +28,12 @@ DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 AUDIO_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.4.2"})
 
 
+_PSEUDONYM_NOTES = {
+    "hashed": "pseudonym from a hash, since the value is not plain ASCII: two may become equal",
+    "guessable": "pseudonym of so few possible values that it can be guessed: use a table",
+}
+
+
 class Engine:
     """Everything that the sessions of one profile and key share."""
 
@@ -152,7 +158,7 @@ class Answers:
             self._days = self._engine.days_for(self._patient_id)
         if self._days is None:
             self._note("date blanked: there is no Patient ID to move it by")
-        return self._engine.dates.shift(vr, value, self._days)
+        return dates.shift(vr, value, self._days)
 
     def _pseudonym(self, value: bytes, kind: str) -> bytes | str:
         """A value's own pseudonym; or the one of the Patient ID, fitted to the field."""
@@ -164,9 +170,13 @@ class Answers:
         try:
             if kind == "patient-id":
                 return fit(pseudonyms.replace("patient", self._patient_id), len(value))
-            return pseudonyms.replace(kind, value)
+            return pseudonyms.replace_each(kind, value)
         except DicomError as error:
             return error.reason
+        finally:
+            for name, count in pseudonyms.take_counts().items():
+                if count:
+                    self._note(_PSEUDONYM_NOTES[name])
 
     def _note(self, text: str) -> None:
         self.notes[text] = self.notes.get(text, 0) + 1

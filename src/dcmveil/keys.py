@@ -2,7 +2,7 @@
 
 Everything here is a pure function of the key and the old value, so the same input gives the same
 output on every host. Each purpose hashes in a domain of its own; a new one (dates, pseudonyms)
-takes a new name in `_keyed_hash` and changes nothing that exists.
+takes a new name in `keyed_hash` and changes nothing that exists.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _why(error: Exception) -> str:
 # -------------------------------------------------------------------------------------- keyed hash
 
 
-def _keyed_hash(key: bytes, domain: str, size: int, salt: bytes = b"") -> blake2b:
+def keyed_hash(key: bytes, domain: str, size: int, salt: bytes = b"") -> blake2b:
     """An empty keyed hash of `size` bytes; two domains never give related digests."""
     person = f"dcmveil {domain} {ALGORITHM_VERSION}".encode()  # blake2b takes 16 bytes
     return blake2b(key=key, person=person, digest_size=size, salt=salt)
@@ -285,7 +285,7 @@ class UidMapper:
         if fault:
             raise UsageError(f"the UID root {fault}")
         self._key = key
-        self._empty_hash = _keyed_hash(key, "uid", 64)
+        self._empty_hash = keyed_hash(key, "uid", 64)
         self._registered = registered
         self._prefix = f"{root}.".encode()
         self._cache: dict[bytes, tuple[bytes, int]] = {}
@@ -390,7 +390,7 @@ class UidMapper:
         attempt = 0
         while new == uid:  # likely only at a length of a few digits
             attempt += 1
-            hasher = _keyed_hash(self._key, "uid", 64, salt=attempt.to_bytes(2, "big"))
+            hasher = keyed_hash(self._key, "uid", 64, salt=attempt.to_bytes(2, "big"))
             hasher.update(uid)
             new = prefix + _suffix(hasher.digest(), room)
         return new, notes
@@ -431,10 +431,10 @@ class RunMark:
 
     def __init__(self, key: bytes, profile_digest: bytes) -> None:
         _check_key(key)
-        profile_hash = _keyed_hash(key, "prof", _PROFILE_MAC_BYTES)
+        profile_hash = keyed_hash(key, "prof", _PROFILE_MAC_BYTES)
         profile_hash.update(profile_digest)
         self._head = _MARK_MAGIC + profile_hash.digest()
-        self._file_hash = _keyed_hash(key, "mark", _FILE_MAC_BYTES)
+        self._file_hash = keyed_hash(key, "mark", _FILE_MAC_BYTES)
         self._file_hash.update(_with_length(profile_digest))
 
     def make(self, sop_instance_uid: bytes, patient_id: bytes, patient_name: bytes) -> bytes:

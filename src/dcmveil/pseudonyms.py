@@ -34,7 +34,6 @@ _DIGITS = b"0123456789"
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
 _HASH_ALPHABET = _DIGITS + _UPPER
-_HEX_ALPHABET = b"0123456789ABCDEF"
 
 # A pattern is the value with each character replaced by the first of its alphabet.
 _PATTERN = bytes.maketrans(_DIGITS + _UPPER + _LOWER, b"0" * 10 + b"A" * 26 + b"a" * 26)
@@ -141,7 +140,7 @@ class Pseudonyms:
             length = min(len(value), VALUE_BYTES)
             small = len(_HASH_ALPHABET) ** length < SAFE_VALUES
             notes = _HASHED | (_GUESSABLE if small else 0)
-            return _spelled(hasher.digest(), _HASH_ALPHABET, length), notes
+            return _spelled(hasher.digest(), length), notes
         pattern = value.translate(_PATTERN)
         count = math.prod([_RADIX.get(character, 1) for character in pattern])
         if count == 1:
@@ -166,9 +165,9 @@ def hash_value(key: bytes, old: bytes, length: int) -> bytes:
     value = _significant(old)
     if not value:
         return b" " * length
-    hasher = keyed_hash(key, "hash", 64)
+    hasher = keyed_hash(key, "hash", VALUE_BYTES // 2)
     hasher.update(value)
-    return _spelled(hasher.digest(), _HEX_ALPHABET, min(length, VALUE_BYTES)).ljust(length)
+    return fit(hasher.hexdigest().upper().encode(), length)
 
 
 def _is_plain(value: bytes) -> bool:
@@ -180,13 +179,13 @@ def _label(use: str, domain: str) -> bytes:
     return f"{use} {len(domain)} {domain} ".encode()
 
 
-def _spelled(digest: bytes, alphabet: bytes, length: int) -> bytes:
-    """So many characters of a digest of 512 bits; 64 characters take 331 bits at most."""
+def _spelled(digest: bytes, length: int) -> bytes:
+    """So many characters of a digest of 512 bits; 64 characters take 331 bits."""
     source = int.from_bytes(digest, "big")
     text = bytearray()
     while len(text) < length:
-        source, index = divmod(source, len(alphabet))
-        text.append(alphabet[index])
+        source, index = divmod(source, len(_HASH_ALPHABET))
+        text.append(_HASH_ALPHABET[index])
     return bytes(text)
 
 
@@ -397,7 +396,7 @@ def _days(number: int, text: str) -> int | None:
         return None
     from .dates import MOST_DAYS
 
-    digits = text.removeprefix("-")
+    digits = text[1:] if text[0] in "+-" else text
     # int alone would take 1_0 and the digits of every script.
     if digits.isascii() and digits.isdigit() and len(digits) <= 5:
         days = int(text)

@@ -21,10 +21,12 @@ from .report import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .core import Answer, Ask, Trace
     from .engine import Engine
+
+    Watch = Callable[[int, bytes, bytes], None]
 
 WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
@@ -38,7 +40,12 @@ _REFUSED_MARKS = {
 
 
 class Session:
-    """The state of one input. `done` once all is settled; then `report` is complete."""
+    """The state of one input. `done` once all is settled; then `report` is complete.
+
+    For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
+    `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
+    Then a deflated data set comes out inflated.
+    """
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class Session:
         hold_limit: int = HOLD_LIMIT,
         window: int = WINDOW,
         trace: list[Trace] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
@@ -56,6 +64,7 @@ class Session:
         self._hold_limit = hold_limit
         self._window = bytearray(window)
         self._trace = trace
+        self._watch = watch
         self._filled = 0
         self._scout: core.Rewriter | None = core.Rewriter(
             engine.profile.rules, _no_answers, scout=True
@@ -197,6 +206,7 @@ class Session:
     def _rewrite(self, eof: bool) -> Iterator[bytes | memoryview]:
         rewriter = self._rewriter
         assert rewriter is not None
+        before = b"" if self._watch is None else bytes(self._window[: self._filled])
         status = rewriter.step(self._window, self._filled, eof)
         if status == core.SYNTAX:
             rewriter.set_encoding(self._encoding)
@@ -208,6 +218,8 @@ class Session:
         settled = min(rewriter.position - rewriter.base, self._filled)
         if settled:
             with memoryview(self._window) as view:
+                if self._watch is not None:
+                    self._watch(rewriter.base, before[:settled], bytes(view[:settled]))
                 yield from self._emit(view[:settled])
             rest = self._filled - settled
             self._window[:rest] = self._window[settled : self._filled]
@@ -224,7 +236,7 @@ class Session:
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes, through deflate where the data set is deflated."""
-        if self._packed is None:
+        if self._packed is None or self._watch is not None:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -291,7 +303,7 @@ class Session:
             yield from self._advance(True)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None:
+        if self._packed is not None and self._watch is None:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece

@@ -10,10 +10,14 @@ from .session import HOLD_LIMIT, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .core import Trace
     from .faces.stream import Readable, Writable
+    from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
     from .report import Report
+    from .session import Watch
 
 Bytes = bytes  # inside the class, `bytes` is the method
 
@@ -29,6 +33,7 @@ class Veil:
 
     profile            the name of one that ships, a TOML file's name, or a Profile
     options            of PS3.15 Table E.1-1, such as "retain-uids", for a profile given by name
+    edition            of PS3.15, such as "2023b", for the profile basic given by name
     key                32 secret bytes; the same key gives the same new UIDs, today and next year
     uid_root           UID root for new UIDs, where the field has room for it
     pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
@@ -46,6 +51,7 @@ class Veil:
         profile: str | Profile = "basic",
         *,
         options: tuple[str, ...] | list[str] = (),
+        edition: str | None = None,
         key: Bytes | None = None,
         uid_root: str = "2.25",
         pseudonyms: PseudonymTable | None = None,
@@ -55,21 +61,22 @@ class Veil:
     ) -> None:
         if key is None:
             raise UsageError(NO_KEY)
-        self.profile = load(profile, options) if isinstance(profile, str) else profile
+        self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
 
-    def session(self, trace: list[Trace] | None = None) -> Session:
-        """The state machine of one input, without I/O, for those who bring their own loop. A list
-        given as `trace` gets a tuple for every value (see core.pyi)."""
+    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """The state machine of one input, without I/O, for those who bring their own loop, or want
+        to look on (see Session)."""
         return Session(
             self._engine,
             accept_cut_pixels=self._accept_cut_pixels,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
             trace=trace,
+            watch=watch,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -89,3 +96,10 @@ class Veil:
     def reader(self, src: Readable) -> Reader:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
         return Reader(self.session(), src)
+
+    def plan(self, source: Source) -> Iterator[Edit]:
+        """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises
+        DicomError where the input would be refused, after what comes before it."""
+        from .inspect import edits
+
+        return edits(self, source)

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from ..pseudonyms import PseudonymTable
     from ..report import Report
     from . import Plan
 
@@ -49,11 +50,22 @@ def make_veil(plan: Plan) -> Veil:
         raise UsageError(f"{NO_KEY} (--key-file, DCMVEIL_KEY_FILE, --ephemeral-key)")
     return Veil(
         plan.profile,
+        options=plan.options,
+        edition=plan.edition,
         key=key,
         uid_root=plan.uid_root,
+        pseudonyms=_pseudonyms(plan.pseudonyms),
         accept_cut_pixels=plan.accept_truncated,
         ignore_mark=plan.ignore_mark,
     )
+
+
+def _pseudonyms(path: str | None) -> PseudonymTable | None:
+    if path is None:
+        return None
+    from ..pseudonyms import load_table
+
+    return load_table(path)
 
 
 def _same_file(one: int, other: int) -> bool:

@@ -6,6 +6,7 @@ Draft, and frozen. Nothing here knows an input.
 
 from __future__ import annotations
 
+from ..errors import UsageError
 from .builtin import EDITION, EDITIONS, NAMES, OPTIONS, draft_of
 from .model import Draft, Profile, Row
 
@@ -25,5 +26,10 @@ def load(
     if name.endswith(".toml"):
         from .language import draft_of_file
 
-        return draft_of_file(name, tuple(options), edition).freeze()
-    return draft_of(name, tuple(options), edition).freeze()
+        draft = draft_of_file(name, tuple(options), edition)
+    else:
+        draft = draft_of(name, tuple(options), edition)
+    try:
+        return draft.freeze()
+    except ValueError as error:  # a limit of the rule table that nobody thought of
+        raise UsageError(f"{name}: more rules than can be held ({error})") from None

@@ -48,13 +48,16 @@ def draft_of(name: str, options: tuple[str, ...] = (), edition: str | None = Non
     """A profile that ships. Raises UsageError for an unknown name, option or edition, and for
     options that exclude each other."""
     if name not in NAMES:
-        raise UsageError(f"no profile of that name; there are: {', '.join(NAMES)}")
+        raise UsageError(
+            f"no profile {name!r}; there are: {', '.join(NAMES)}, or a file that ends in .toml"
+        )
     _check_options(name, options)
     if edition is not None and name != "basic":
         raise UsageError("editions belong to the profile basic")
     if edition not in (None, *EDITIONS):
         raise UsageError(f"no such edition; there are: {', '.join(EDITIONS)}")
     draft = Draft(name)
+    draft.base = name
     draft.options = tuple(option for option in OPTIONS if option in options)
     draft.codes = [PROFILE_CODE, *(OPTIONS[option] for option in draft.options)]
     if name == "omidb":
@@ -65,12 +68,13 @@ def draft_of(name: str, options: tuple[str, ...] = (), edition: str | None = Non
             draft.title = "Basic Application Level Confidentiality Profile, Supplement 142"
             _add_table(draft, "sup142.tsv", "Supplement 142")
         else:
-            _add_edition(draft, edition or EDITION)
+            draft.edition = edition or EDITION
+            _add_edition(draft, draft.edition)
         temporal = {_FULL: "UNMODIFIED", _MODIFIED: "MODIFIED"}.get(
             next((o for o in draft.options if o in (_FULL, _MODIFIED)), ""), "REMOVED"
         )
     if "retain-safe-private" in draft.options:
-        _add_safe_private(draft)
+        add_safe_private(draft)
     _add_decisions(draft, temporal)
     return draft
 
@@ -111,10 +115,14 @@ def _add_table(draft: Draft, file: str, title: str, codes: dict[str, str] | None
         action, letter = _WORD_OF_CODE[code.rsplit("/", 1)[-1]], code
         source = f"{title}: {name}, {code}"
         if columns:
-            # where options differ the stricter one wins: C removes at least as much as K
-            letter = min((cells[c] for c in columns if cells[c]), default="")
+            # where options differ the stricter one wins: X (one cell has it) removes all, and C at
+            # least as much as K
+            letter = next((one for one in "XCK" if any(cells[c] == one for c in columns)), "")
+            if letter == "K":
+                action = "keep"
+            elif letter == "C":
+                action = _cleaned(vr, action)
             if letter:
-                action = "keep" if letter == "K" else _cleaned(vr, action)
                 source += f", {letter} by option"
         draft.rows[pattern] = Row(pattern, action, source, vr or None)
     for tag, code in (codes or {}).items():  # in that edition, and no longer in the table
@@ -166,7 +174,7 @@ def _add_omidb(draft: Draft) -> None:
 # -- beyond the tables -----------------------------------------------------------------------
 
 
-def _add_safe_private(draft: Draft) -> None:
+def add_safe_private(draft: Draft) -> None:
     """PS3.15 section E.3.10 and Table E.3.10-1."""
     draft.walk_private = True
     draft.honours_characteristics = True
@@ -179,14 +187,13 @@ def _add_decisions(draft: Draft, temporal: str) -> None:
     """What the table forgets: the project's own decisions, and the attributes that say what was
     done (PS3.15 section E.1.1), where they stand with enough room."""
     keeps_uids = "retain-uids" in draft.options
-    for pattern, action, reason in _own_rows("decisions.tsv"):
+    for pattern, action, reason in own_rows("decisions.tsv"):
         if action == "uid" and keeps_uids:
             action = "keep"
         draft.rows.setdefault(pattern, Row(pattern, action, reason))
         if action == "document" or action.startswith("set"):
             draft.set(Row(pattern, action, reason))
-    for pattern, action, reason in _own_rows("structure.tsv"):
-        draft.structure[pattern] = Row(pattern, action, reason)
+    add_structure(draft)
     method = f"dcmveil {draft.name} {' '.join(draft.codes)}"[:64]
     why = "PS3.15 E.1.1: says what was done, where it stands with enough room"
     draft.set(Row("00120063", f"set-or-keep:{method}", why))
@@ -199,6 +206,12 @@ def _add_decisions(draft: Draft, temporal: str) -> None:
     draft.by_vr["UR"] = Row("", "blank", "not in the table: an address holds hosts and IDs")
 
 
-def _own_rows(file: str) -> Iterator[tuple[str, str, str]]:
+def add_structure(draft: Draft) -> None:
+    """What stays inside a blanked sequence, so that readers still open the file."""
+    for pattern, action, reason in own_rows("structure.tsv"):
+        draft.structure[pattern] = Row(pattern, action, reason)
+
+
+def own_rows(file: str) -> Iterator[tuple[str, str, str]]:
     for tag, action, reason in rows(read_text(file)):
         yield pattern_of(tag), action, reason

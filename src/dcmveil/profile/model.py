@@ -79,6 +79,8 @@ class Draft:
                 a file's own (0008,0300) may declare private elements safe
     shift_days  least and most days that dates move by
     codes       of CID 7050, for the profile and each option
+    base        the profile that ships that this one is made from, empty: none
+    edition     of PS3.15, where the profile has several
     """
 
     def __init__(self, name: str) -> None:
@@ -97,6 +99,16 @@ class Draft:
         self.honours_characteristics = False
         self.shift_days = SHIFT_DAYS
         self.codes: list[str] = []
+        self.base = ""
+        self.edition = ""
+
+    def row_of(self, tag: str) -> Row | None:
+        """The row that counts for a tag, or for a pattern that lies in that of a row."""
+        last = None
+        for pattern, row in self.rows.items():
+            if pattern == tag or ("x" in pattern and covers(pattern, tag)):
+                last = row
+        return last
 
     def set(self, row: Row) -> None:
         """Add a row, after all others; one of the same pattern is replaced."""
@@ -110,6 +122,10 @@ class Draft:
         rules.load(dictionary.encode(), read_text("private_dictionary.txt").encode())
         if self.unlisted != "keep":
             rules.set_known(ACTIONS[self.unlisted])
+            for pattern, vr in _by_vr(dictionary, {"SQ", *self.by_vr}):
+                # a sequence that no row names is walked: its items are decided on one by one
+                of_vr = self.by_vr.get(vr)
+                rules.set(pattern, None, ACTIONS[of_vr.action] if of_vr else core.KEEP)
         if self.private_default != "blank" or self.walk_private:
             rules.set_private_default(ACTIONS[self.private_default], self.walk_private)
         literals: dict[str, int] = {}
@@ -127,15 +143,15 @@ class Draft:
         for (creator, group, low), row in self.private.items():
             action, argument = _code(rules, row.action, literals)
             rules.set_private(creator, group, low, action, None, argument)
-        for scope, tag, place, following in _scopes(self.paths):
+        for scope, tag, place, following in scopes(self.paths):
             code, argument = (None, 0) if place is None else _code(rules, place.action, literals)
             rules.set_scope(scope, tag, code, argument, following)
         rules.freeze()
         return Profile(self, rules, digest_of(dictionary, *self._facts()))
 
     def _facts(self) -> Iterator[str]:
-        """All that the outcome depends on, for the digest. Reasons do not count."""
-        yield from (self.name, self.unlisted, self.unknown, self.private_default)
+        """All that the outcome depends on, for the digest. Names and reasons do not count."""
+        yield from (self.unlisted, self.unknown, self.private_default)
         yield f"{self.walk_private} {self.honours_characteristics} {self.shift_days}"
         for table in (self.rows, self.structure, self.by_vr, self.private, self.paths):
             yield "\n".join([f"{key} {row.action} {row.vr}" for key, row in table.items()])
@@ -158,7 +174,7 @@ class Profile:
 
 def _code(rules: core.Rules, word: str, literals: dict[str, int]) -> tuple[int, int]:
     """The core's action and argument for the word of a row."""
-    verb, colon, argument = word.partition(":")
+    verb, _, argument = word.partition(":")
     action = ACTIONS[verb]
     if action == core.LITERAL:
         if word not in literals:
@@ -169,7 +185,20 @@ def _code(rules: core.Rules, word: str, literals: dict[str, int]) -> tuple[int, 
     return action, core.BY_ROW if action == core.KEEP else 0
 
 
-def _scopes(
+def covers(pattern: str, tag: str) -> bool:
+    """Whether all tags of `tag`, itself perhaps a pattern, are among those of `pattern`."""
+    return all(p in ("x", t) for p, t in zip(pattern, tag, strict=True))
+
+
+def _by_vr(dictionary: str, vrs: set[str]) -> Iterator[tuple[str, str]]:
+    """Tags and patterns of the dictionary with one of these VRs, patterns first."""
+    lines = [line for line in dictionary.splitlines() if line[9:] in vrs and line[0] != "#"]
+    lines.sort(key=lambda line: "x" not in line)
+    for line in lines:
+        yield line[:8], line[9:]
+
+
+def scopes(
     paths: dict[tuple[int, ...], Row],
 ) -> Iterator[tuple[int, int, Row | None, int]]:
     """(scope, tag, row or None, scope of its items) for the core.
