@@ -95,7 +95,7 @@ class Aviary:
 
     def element(self, tag: int, vr: str) -> E:
         value = self.value(vr)
-        return E(tag, vr, value * 4 if tag == 0x00120063 else value)  # with room for a method
+        return E(tag, vr, value * 8 if tag == 0x00120063 else value)  # with room for a method
 
 
 # -- the file --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -121,10 +122,22 @@ def strict_draft() -> Draft:
     return draft
 
 
+def open_draft() -> Draft:
+    """What no row names stays, private attributes too."""
+    draft = load("basic").draft
+    draft.unknown = draft.private_default = "keep"
+    return draft
+
+
 @pytest.mark.parametrize(
     "draft",
-    [*(load(*setting).draft for setting in SETTINGS), own_draft(), strict_draft()],
-    ids=lambda draft: f"{draft.name} {len(draft.rows)} {draft.unlisted}",
+    [
+        *(load(*setting).draft for setting in SETTINGS),
+        own_draft(),
+        strict_draft(),
+        open_draft(),
+    ],
+    ids=lambda draft: f"{draft.name} {len(draft.rows)} {draft.unlisted} {draft.private_default}",
 )
 def test_the_reason_leads_to_the_action_that_was_taken(draft: Draft) -> None:
     profile = draft.freeze()
@@ -188,7 +201,7 @@ def test_words_of_the_reasons() -> None:
     assert why["(0008,0000)"] == "a group length: it says nothing of a person"
     assert why["(0008,1032)"] == "a sequence encoded in another VR"
     assert why["(0008,1FEE)"] == "the dictionary does not have this tag"
-    assert why["(0009,0010)"].startswith("a known private creator")
+    assert why["(0009,0010)"].startswith("a private creator: readers need it")
     assert why["(0009,1001)"] == "private: no row names it"
     assert why["(0020,000D)"].endswith("no UID may stand in this VR")
     assert why["(5200,9229)"] == "its items are decided one by one (no row names it)"
@@ -349,6 +362,21 @@ def test_bulk_that_stays_is_not_read(tmp_path: Path) -> None:
     os.truncate(path, len(head) + length // 2)
     with pytest.raises(dcmveil.DicomError, match="ends too early"):
         list(veil().plan(path))
+
+
+def test_deflated_bulk_is_inflated_and_not_taken_for_the_bytes_of_the_file() -> None:
+    pixels = random.Random(1).randbytes(1 << 21)
+    elements = [
+        E(0x00100010, "PN", "CANARY"),
+        E(0x00100020, "LO", "1"),
+        E(0x7FE00010, "OW", pixels),
+    ]
+    data = part10([*elements, E(0xFFFCFFFC, "OB", b"CANARY")], DEFLATED[0])
+    of = veil()
+    plain, wanted = oracle.parse(data).data, oracle.parse(of.bytes(data)).data
+    plan = list(of.plan(data))
+    assert applied(plain, plan) == wanted
+    assert plan[-1].offset == len(plain) - len("CANARY")
 
 
 def test_a_refusal_comes_after_what_stands_before_it() -> None:

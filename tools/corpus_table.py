@@ -14,15 +14,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import corpus
-
 import dcmveil
 
 HEAD = """\
 # Every file of the public test data
 
-Made by `tools/corpus_table.py` from the files of pydicom and pydicom-data, with the Basic Profile.
-`tests/test_oracle_corpus.py` checks each rewritten one against pydicom, tag by tag and byte by byte,
-and that DCMTK and GDCM still open what they opened before.
+Made by `tools/corpus_table.py` from the files of pydicom and pydicom-data, with the Basic
+Profile. `tests/test_oracle_corpus.py` checks each rewritten one against pydicom, tag by tag and
+byte by byte, and that DCMTK and GDCM still open what they opened before.
 
 """
 

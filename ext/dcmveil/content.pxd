@@ -8,6 +8,6 @@ cdef int read_body(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
 cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof) noexcept nogil
 cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof) noexcept nogil
 cdef int read_fragment(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof) noexcept nogil
-cdef int rest_of_value(Machine *m, size_t left, bint eof) noexcept nogil
+cdef int rest_of_value(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nogil
 cdef int rest_of_text(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nogil
 cdef int rest_of_skip(Machine *m, size_t left, bint eof) noexcept nogil

@@ -127,7 +127,8 @@ cdef int _reserve_block(Machine *m, Element *e, const uint8_t *value) noexcept n
                 and m.safe[i].creator == creator_hash(value, e.length)):
             b.safe = i + 1
     e.means = LO
-    e.action = KEEP if b.creator or b.safe else BLANK
+    # where private attributes stay by default, an orphaned one would mean nothing
+    e.action = KEEP if b.creator or b.safe or m.rules.private_default.action == KEEP else BLANK
     return GO
 
 
@@ -203,7 +204,9 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         if _reserve_block(m, e, p + e.header_length) != GO:
             return STOPPED
         action = e.action
-    if m.depth == 0 and e.tag <= PATIENT_ID:
+    if m.depth == 0 and FLOAT_PIXELS <= e.tag <= PIXEL_DATA:
+        m.past_pixels = True
+    if m.depth == 0 and e.tag <= PATIENT_ID and not m.past_barrier:
         _watch(m, e)
     elif f.veiled and e.tag >> 16 == 0x28:
         _see_image(f, e, p + e.header_length)
@@ -213,6 +216,7 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         value_op(m, e, KEEP, 0, need if need < e.length else e.length)
     m.pos = e.value
     m.done = 0
+    m.wipe_noted = False
     if e.length == 0:
         if action == DUMMY or action == DOCUMENT:
             m.notes[EMPTY_DUMMY] += 1
@@ -246,8 +250,6 @@ cdef inline bint _suits(uint8_t action, Element *e) noexcept nogil:
 
 cdef inline void _after_value(Machine *m) noexcept nogil:
     m.state = AT_ELEMENT
-    if m.depth == 0 and FLOAT_PIXELS <= m.e.tag <= PIXEL_DATA:
-        m.past_pixels = True
 
 
 cdef void _watch(Machine *m, Element *e) noexcept nogil:
@@ -290,7 +292,7 @@ cdef void _see_image(Frame *f, Element *e, const uint8_t *value) noexcept nogil:
         f.image.stored = v
 
 
-cdef int rest_of_value(Machine *m, size_t left, bint eof) noexcept nogil:
+cdef int rest_of_value(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nogil:
     """One more piece of a value that is rewritten without being seen whole."""
     cdef Element *e = &m.e
     cdef uint32_t piece = e.length - m.done
@@ -301,12 +303,27 @@ cdef int rest_of_value(Machine *m, size_t left, bint eof) noexcept nogil:
         return want(m, 1, left, eof)
     if piece > left:
         piece = left
+    if e.action == WIPE:
+        _note_wipe(m, p, piece)
     value_op(m, e, e.action, m.done, piece)
     m.done += piece
     m.pos += piece
     if e.action == DOCUMENT and m.done == piece and not m.scout:
         return OPS                  # its blank is chosen by the first piece
     return GO
+
+
+cdef void _note_wipe(Machine *m, const uint8_t *text, uint32_t n) noexcept nogil:
+    """Count a wiped text once, and only where there was something to wipe."""
+    cdef uint32_t i
+    if m.wipe_noted:
+        return
+    for i in range(n):
+        if text[i] != 0:
+            m.wipe_noted = True
+            m.notes[TEXT_WIPED] += 1
+            m.counts[WIPE] += 1
+            return
 
 
 cdef void _text(Machine *m, const uint8_t *text, uint32_t n) noexcept nogil:
@@ -323,8 +340,7 @@ cdef void _text(Machine *m, const uint8_t *text, uint32_t n) noexcept nogil:
         else:
             i = n
         if i < n:
-            m.notes[TEXT_WIPED] += 1
-            m.counts[WIPE] += 1
+            _note_wipe(m, text + i, n - i)
             value_op(m, e, WIPE, m.done + at, n - at)
         if m.done + n < e.length:   # all the rest is after the NUL
             e.action = WIPE
@@ -487,9 +503,11 @@ cdef int _open_fragments(Machine *m, Frame *f, const uint8_t *p, size_t left, bi
         value_op(m, e, PIXELS, 0, length)
         m.elements += 1
         m.pos = value + length
-        return GO
+        return GO if m.scout else OPS   # now, so that a refusal has the path
     if note_order(m, f) != GO:
         return STOPPED
+    if m.depth == 0 and e.tag == PIXEL_DATA:
+        m.past_pixels = True
     m.elements += 1
     m.pos = value
     if push_frame(m, FRAGMENTS, f.encoding, e.action != KEEP, e.tag, UNDEFINED, value) == NULL:
@@ -500,12 +518,14 @@ cdef int _open_fragments(Machine *m, Frame *f, const uint8_t *p, size_t left, bi
 cdef int _measure_fragments(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof,
                             size_t *length) noexcept nogil:
     """The length of all fragments with their headers, once all are in the window."""
-    cdef size_t i = 0, header = m.e.header_length
+    cdef size_t i = m.measured if m.measured_at == m.pos else 0
+    cdef size_t header = m.e.header_length
     cdef uint32_t tag, n
     while True:
         if i > PIXELS_LIMIT:
             return fail(m, ICON_TOO_LONG, m.pos, m.e.tag)
         if left < i + 8:
+            m.measured_at, m.measured = m.pos, i    # not from the first one again
             return want(m, header + i + 8, header + left, eof)
         tag = load_tag(p + i, f.encoding & BIG)
         n = load32(p + i + 4, f.encoding & BIG)

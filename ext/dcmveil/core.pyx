@@ -42,7 +42,7 @@ NOTE_NAMES = ("empty value where the profile wants a dummy", "stray delimiter",
               "missing delimiter", "bytes after the last element set to zero",
               "data set not in the encoding that it names", "unknown VR",
               "pixel data cut short", "text after a NUL wiped")
-_REASONS = (
+REASONS = (
     "", "empty input", "not a DICOM file or data set", "the input ends too early",
     "no data set after the file meta information",
     "no transfer syntax is named, and the first bytes do not tell the encoding",
@@ -82,49 +82,60 @@ cdef class Rules:
     def __dealloc__(self):
         rules_free(self.table)
 
-    def _change(self, ok: bool, what: str) -> None:
-        if self.frozen or not ok:
-            raise ValueError("the rules are frozen" if self.frozen else f"malformed {what}")
+    def _check(self, ok: bool, what: str) -> None:
+        if not ok:
+            raise ValueError(f"malformed {what}")
+
+    def _open(self) -> None:
+        """Before any change: a frozen table has been checked, and must stay as it was."""
+        if self.frozen:
+            raise ValueError("the rules are frozen")
 
     def load(self, bytes dictionary, bytes private_dictionary) -> None:
         """Public dictionary (lines `ggggeeee VR`) and private one (`@CREATOR`, `GGGG EE VR`)."""
-        self._change(rules_load_dictionary(self.table, dictionary, len(dictionary)) == 0,
-                     "dictionary")
-        self._change(rules_load_private(self.table, private_dictionary,
-                                        len(private_dictionary)) == 0, "private dictionary")
+        self._open()
+        self._check(rules_load_dictionary(self.table, dictionary, len(dictionary)) == 0,
+                    "dictionary")
+        self._check(rules_load_private(self.table, private_dictionary,
+                                       len(private_dictionary)) == 0, "private dictionary")
 
     def literal(self, bytes data, int when_short) -> int:
         """Index of fixed bytes; when_short (CUT, LEAVE, CLEAR) is for fields too short for them."""
+        self._open()
         index = rules_add_literal(self.table, data, len(data), when_short)
-        self._change(index >= 0, "literal")
+        self._check(index >= 0, "literal")
         return index
 
     def set(self, str pattern, vr: str | None = None, action: int | None = None,
             veiled: int | None = None, arg: int | None = None) -> None:
         """A rule for the tags of `pattern` (8 digits, upper case, x for any); None: unchanged."""
+        self._open()
         encoded = pattern.encode("ascii")
         code = _r.UNCHANGED if vr is None else vr_of(ord(vr[0]), ord(vr[1]))
-        self._change(len(encoded) == 8 and code != 0
-                     and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
-                                   _octet(arg)) == 0, f"rule {pattern}")
+        self._check(len(encoded) == 8 and code != 0
+                    and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
+                                  _octet(arg)) == 0, f"rule {pattern}")
 
     def set_vr(self, str vr, int action) -> None:
         """The action for attributes of a VR that no row names."""
+        self._open()
         code = vr_of(ord(vr[0]), ord(vr[1]))
-        self._change(code != 0 and 0 <= action <= _r.HASH, f"rule for {vr}")
+        self._check(code != 0 and 0 <= action <= _r.HASH, f"rule for {vr}")
         self.table.by_vr[code] = action
 
     def set_known(self, int action) -> None:
         """The action of every tag that the dictionary has, before any row is set."""
-        self._change(0 <= action <= _r.HASH, "action")
+        self._open()
+        self._check(0 <= action <= _r.HASH, "action")
         rules_set_known(self.table, action)
 
     def set_private(self, str creator, int group, int low, action: int | None = None,
                     veiled: int | None = None, arg: int | None = None) -> None:
         """A rule for one element of the blocks that a private creator reserves in a group: the low
         byte of its element number (PS3.5 section 7.8.1)."""
+        self._open()
         encoded = creator.encode()
-        self._change(group & 1 and 0 <= low <= 255
+        self._check(group & 1 and 0 <= low <= 255
                      and rules_set_private(self.table, encoded, len(encoded), group << 16 | low,
                                            _octet(action), _octet(veiled), _octet(arg)) == 0,
                      "private rule")
@@ -132,7 +143,8 @@ cdef class Rules:
     def set_private_default(self, int action, bint walk) -> None:
         """The action for private attributes that no rule names, before the others are set; walk:
         decide on the items of a private sequence one by one."""
-        self._change(0 <= action <= _r.DUMMY, "action")
+        self._open()
+        self._check(0 <= action <= _r.DUMMY, "action")
         self.table.private_default.action = action
         self.table.private_default.arg = _r.BY_ROW if action == _r.KEEP else 0
         self.table.walk_private = walk
@@ -143,11 +155,13 @@ cdef class Rules:
     def set_scope(self, int scope, uint32_t tag, action: int | None, int arg, int next) -> None:
         """A rule for one place: in `scope` (0: anywhere) the tag has this action (None: that of
         its row), and its items are in the scope `next`."""
-        self._change(rules_set_scope(self.table, scope, tag, _octet(action), arg, next) == 0,
+        self._open()
+        self._check(rules_set_scope(self.table, scope, tag, _octet(action), arg, next) == 0,
                      "path rule")
 
     def freeze(self) -> None:
-        self._change(rules_check(self.table) == 0, "rule table")
+        self._open()
+        self._check(rules_check(self.table) == 0, "rule table")
         self.frozen = True
 
     def look_up(self, uint32_t tag) -> tuple[int, int, int, int]:
@@ -192,6 +206,7 @@ cdef class Rewriter:
     cdef bytes head         # of the encapsulated document being written
     cdef bytes tail
     cdef uint8_t fill
+    cdef object failure     # the exception that ended this input, raised again at every later call
 
     def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint directory=False,
                   bint audio=False, bint accept_cut_pixels=False, trace=None):
@@ -227,14 +242,21 @@ cdef class Rewriter:
         """
         cdef Py_buffer view
         cdef int status
+        if self.failure is not None:
+            raise self.failure
         PyObject_GetBuffer(window, &view, PyBUF_WRITABLE)
         try:
-            if filled > <size_t>view.len or self.machine.pos < self.machine.base:
+            if (filled > <size_t>view.len or self.machine.pos < self.machine.base
+                    or self.machine.pos - self.machine.base > filled):
                 raise ValueError("filled lies outside the window")
             while True:
                 with nogil:
                     status = machine_step(self.machine, <const uint8_t *>view.buf, filled, eof)
-                self._apply(<uint8_t *>view.buf)
+                try:
+                    self._apply(<uint8_t *>view.buf)
+                except Exception as error:
+                    self.failure = error
+                    raise
                 if status != _m.OPS:
                     break
         finally:
@@ -250,6 +272,8 @@ cdef class Rewriter:
     def cut(self, uint64_t offset) -> None:
         """The input ended at `offset`, before all that was to be skipped. Raises DicomError unless
         cut pixel data is accepted."""
+        if self.failure is not None:
+            raise self.failure
         if cut_at(self.machine, offset) == _m.STOPPED:
             self._raise()
 
@@ -277,6 +301,11 @@ cdef class Rewriter:
         if not m.characteristics.seen:
             return None
         return (m.characteristics.offset, m.characteristics.length, m.characteristics_encoding)
+
+    def set_meta_end(self, uint64_t offset) -> None:
+        """Where a scout saw the file meta information end: there it ends again, also where the
+        bytes after it are not the ones that the scout saw (deflated, then inflated)."""
+        self.machine.known_meta_end = offset
 
     def set_barrier(self, uint32_t tag) -> None:
         """A scout stops before the first top-level tag greater than this one."""
@@ -385,7 +414,9 @@ cdef class Rewriter:
                 self._write_document(op, window + (op.offset - m.base))
                 continue
             if isinstance(new, str):
-                raise DicomError(op.header, _tag(op.tag), new)
+                m.fault_tag = op.tag    # of an icon the stack still has the path
+                path = self._path() if op.action == _r.PIXELS else _tag(op.tag)
+                raise DicomError(op.header, path, new)
             if len(new) != op.length:
                 raise ValueError("an answer changes the length of a value")
             memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
@@ -399,7 +430,7 @@ cdef class Rewriter:
         for i in range(m.n_ops):
             op = &m.ops[i]
             if op.kind == _m.ITEM_OPEN:
-                self.path[-1][1] += 1
+                self.path[len(self.path) - 1][1] += 1
             elif op.kind == _m.SEQUENCE_CLOSE:
                 self.path.pop()
             if op.kind == _m.VALUE or op.kind == _m.SEQUENCE_OPEN:
@@ -443,7 +474,8 @@ cdef class Rewriter:
     cdef object _raise(self):
         """The one place where a fault becomes an exception."""
         cdef Machine *m = self.machine
-        raise DicomError(m.fault_offset, self._path() or None, _REASONS[m.fault])
+        self.failure = DicomError(m.fault_offset, self._path() or None, REASONS[m.fault])
+        raise self.failure
 
 
 cdef inline bint _asks(const Op *op) noexcept nogil:

@@ -17,7 +17,7 @@ from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, re
 from dcmveil.rules cimport ZERO, RuleTable, rule_of
 from dcmveil.state cimport *
 from dcmveil.tags cimport ITEM, ITEM_END, PATIENT_ID, SEQUENCE_END
-from dcmveil.trial cimport follows, sniff
+from dcmveil.trial cimport follows, known_in, sniff
 from dcmveil.vr cimport OB, UN, VR_LONG, VR_NONE, is_letter, vr_flags, vr_of
 from dcmveil.wire cimport load16, load32, load_tag
 
@@ -61,7 +61,7 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
             else:
                 status = read_fragment(m, f, p, left, eof)
         elif m.state == IN_VALUE:
-            status = rest_of_value(m, left, eof)
+            status = rest_of_value(m, p, left, eof)
         elif m.state == IN_TEXT:
             status = rest_of_text(m, p, left, eof)
         elif m.state == IN_SKIP:
@@ -143,7 +143,7 @@ cdef int _data_set(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
             return fail(m, NO_SYNTAX, m.pos, 0)
         f.encoding = found
     else:
-        if found >= 0 and (found & BIG) != (told & BIG):
+        if found >= 0 and (found & BIG) != (told & BIG) and not known_in(m.rules, p, told & BIG):
             return fail(m, BYTE_ORDER, m.pos, 0)
         explicit = vr_of(p[4], p[5]) != 0
         if told & IMPLICIT and explicit:
@@ -164,7 +164,7 @@ cdef int _element(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof)
     cdef uint32_t tag
     cdef int status
     if m.pos + 8 > f.bound:
-        return fail(m, OVERRUN, m.pos, f.tag)
+        return fail(m, OVERRUN, m.pos, 0)
     if left < 8:
         return _little_left(m, f, p, left, eof)
     big = f.encoding & BIG
@@ -227,7 +227,7 @@ cdef int _at_top(Machine *m, Frame *f, const uint8_t *p, uint32_t tag) noexcept 
     the last element begin, and the scout's barrier."""
     cdef uint8_t vr
     if m.phase == IN_META:
-        if tag >> 16 != 2:
+        if tag >> 16 != 2 or (m.pos == m.known_meta_end and m.pos):
             return _end_of_meta(m)
         return GO
     if m.phase == IN_COMMAND:
@@ -246,8 +246,10 @@ cdef int _at_top(Machine *m, Frame *f, const uint8_t *p, uint32_t tag) noexcept 
             if tag >> 16 != 0xFFFE or load32(p + 4, False) != 0:
                 m.state = IN_TAIL
                 return GO
-    if m.scout and tag > m.barrier:
-        return BARRIER
+    if tag > m.barrier:
+        m.past_barrier = True
+        if m.scout:
+            return BARRIER
     return GO
 
 
@@ -293,18 +295,23 @@ cdef int _unknown_form(Machine *m, Frame *f, const uint8_t *p, size_t left, bint
     cdef int i, right = 0, chosen = -1, forms = 2 if is_letter(p[4]) and is_letter(p[5]) else 3
     cdef uint64_t end
     cdef size_t need = 12
+    if m.phase == IN_META:              # nothing in there may be guessed
+        return fail(m, UNKNOWN_FORM, m.pos, e.tag)
     if left < 12 and not eof:
         return want(m, 12, left, eof)
     headers[0], headers[1], headers[2] = 8, 12, 8
     lengths[0] = load16(p + 6, big)
-    lengths[1] = load32(p + 8, big) if left >= 12 else UNDEFINED
+    # the two bytes before a long length are reserved, and zero
+    lengths[1] = load32(p + 8, big) if left >= 12 and load16(p + 6, False) == 0 else UNDEFINED
     lengths[2] = load32(p + 4, big)
     for i in range(forms):
         end = headers[i] + lengths[i]
         if lengths[i] > FORM_LIMIT or m.pos + end > f.bound:
             continue
-        if m.pos + end < f.bound and end + 8 > need:
-            need = end + 8
+        if m.pos + end < f.bound:
+            end += 8                    # the next header is looked at
+        if end > need:
+            need = end
     if left < need and not eof:
         return want(m, need, left, eof)
     for i in range(forms):
@@ -345,8 +352,8 @@ cdef int _tail(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nog
     if i < left:
         if not m.past_pixels:
             return fail(m, BAD_TAIL, m.pos + i, 0)
+        m.counts[ZERO] += m.notes[TAIL_ZEROED] == 0
         m.notes[TAIL_ZEROED] = 1
-        m.counts[ZERO] += 1
         op = new_op(m, TAIL)
         op.header = op.offset = m.pos
         op.length = left

@@ -185,19 +185,24 @@ cdef int rules_set(RuleTable *t, const uint8_t *pattern, uint8_t vr, uint8_t act
                    uint8_t veiled, uint8_t arg) noexcept:
     """Write a rule for the tags of `pattern` (ggggeeee, upper case, x for any digit). UNCHANGED in
     an argument leaves what stands. Later rows win."""
-    cdef uint32_t group_mask, group, mask, value, s
+    cdef uint32_t group_mask, group, mask, value, s, other_mask, other
     cdef int slot
     if _digits(pattern, &group_mask, &group) < 0 or _digits(pattern + 4, &mask, &value) < 0:
         return -1
     slot = _slot_for(t, group_mask, group)
     if slot < 0 or _set_in_slot(t, slot, mask, value, vr, action, veiled, arg) < 0:
         return -1
-    if group_mask != 0xFFFF:    # also where one group of the pattern has a slot of its own
+    if group_mask != 0xFFFF:
         for s in range(1, t.n_slots):
-            if (s != <uint32_t>slot and t.slot_pattern[s] >> 16 == 0xFFFF
-                    and (t.slot_pattern[s] & 0xFFFF & group_mask) == group):
+            if s == <uint32_t>slot:
+                continue
+            other_mask, other = t.slot_pattern[s] >> 16, t.slot_pattern[s] & 0xFFFF
+            if (other & group_mask) == group and (other_mask & group_mask) == group_mask:
+                # groups of the pattern that have a slot of their own
                 if _set_in_slot(t, s, mask, value, vr, action, veiled, arg) < 0:
                     return -1
+            elif (other & group_mask & other_mask) == (group & other_mask & group_mask):
+                return -1       # two patterns of groups that overlap in part
     return 0
 
 

@@ -198,6 +198,9 @@ cdef struct Machine:
     Frame stack[2 * DEPTH_LIMIT + 2]
     Element e                   # the one at hand
     uint32_t done               # bytes of its value that are behind pos
+    uint64_t measured_at        # pos of the fragments of an icon that are being measured
+    size_t measured             # how many of their bytes are known to be whole fragments
+    uint8_t wipe_noted          # the text at hand was counted as wiped
     Block blocks[BLOCK_LIMIT]
     uint32_t n_blocks
     Op *ops                     # OP_CAPACITY
@@ -211,9 +214,11 @@ cdef struct Machine:
     SafeBlock safe[SAFE_LIMIT]
     uint32_t n_safe
     uint32_t barrier            # scout: stops at the first top-level tag past this one
+    uint64_t known_meta_end     # where an earlier scout saw group 0002 end; 0: not known
     # what was seen
     uint8_t has_preamble
-    uint8_t past_pixels         # top-level pixel data was passed
+    uint8_t past_pixels         # top-level pixel data has begun
+    uint8_t past_barrier        # a top-level tag past the barrier was read
     Span syntax                 # (0002,0010), (0002,0002), (0008,0016), (0008,0018), (0010,0010),
     Span media_class            # (0010,0020) of the top level, for the caller to look at
     Span sop_class

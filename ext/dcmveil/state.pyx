@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from dcmveil.rules cimport ZERO
 from dcmveil.tags cimport CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PIXEL_DATA
 
 cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
@@ -47,9 +48,16 @@ cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil:
     cdef bint pixels = (m.depth == 0 and FLOAT_PIXELS <= m.e.tag <= PIXEL_DATA
                         and (m.state == IN_SKIP or m.pos > offset)
                         or m.depth == 1 and f.kind == FRAGMENTS and f.tag == PIXEL_DATA)
+    cdef Op *op
     if pixels and m.accept_cut_pixels:
+        if m.state == AT_ELEMENT and offset > m.pos:    # the torn header of a fragment
+            op = new_op(m, TAIL)
+            op.header = op.offset = m.pos
+            op.length = offset - m.pos
+            op.action = ZERO
         m.notes[PIXELS_CUT] += 1
         m.state = AT_END
+        m.pos = offset
         return DONE
     return fail(m, TRUNCATED, offset, m.e.tag)
 
@@ -115,8 +123,6 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
         op.encoding = f.encoding
         if m.depth == 1 and f.tag == CHARACTERISTICS and m.characteristics.length == 0:
             m.characteristics.length = m.pos - m.characteristics.offset
-    elif m.depth == 1 and f.tag == PIXEL_DATA:
-        m.past_pixels = True
     m.n_blocks = f.blocks
     m.depth -= 1
     m.pos += delimiter

@@ -7,9 +7,14 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from dcmveil.state cimport BIG, IMPLICIT, UNDEFINED
 from dcmveil.rules cimport RuleTable, rule_of
-from dcmveil.tags cimport ITEM, ITEM_END, SEQUENCE_END
+from dcmveil.tags cimport ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END
 from dcmveil.vr cimport SQ, UL, VR_LONG, vr_flags, vr_of
 from dcmveil.wire cimport load16, load32, load_tag
+
+cdef enum:
+    ITEMS
+    ELEMENTS
+    FRAGMENTS
 
 cdef enum:
     LEVELS = 64     # undefined lengths nested in one trial; deeper does not tile
@@ -43,13 +48,13 @@ cdef bint _tiles_as(const uint8_t *p, size_t n, int encoding) noexcept nogil:
     """Whether items fill the n bytes exactly. Values of defined length are jumped over, so the
     time is that of the headers on this level."""
     cdef size_t ends[2 * LEVELS + 2]
-    cdef uint8_t is_items[2 * LEVELS + 2]
+    cdef uint8_t holds[2 * LEVELS + 2]      # items, elements or fragments
     cdef int depth = 0, header
     cdef size_t i = 0, end
     cdef uint32_t tag, length
-    cdef bint big = encoding & BIG
+    cdef bint pixels, big = encoding & BIG
     ends[0] = n
-    is_items[0] = True
+    holds[0] = ITEMS
     while True:
         end = ends[depth]
         if i == end or (i == n and end == <size_t>-1):
@@ -65,26 +70,31 @@ cdef bint _tiles_as(const uint8_t *p, size_t n, int encoding) noexcept nogil:
         length = load32(p + i + 4, big)
         header = 8
         if tag == SEQUENCE_END or tag == ITEM_END:
-            if length or end != <size_t>-1 or is_items[depth] != (tag == SEQUENCE_END):
+            if length or end != <size_t>-1 or (holds[depth] == ELEMENTS) == (tag == SEQUENCE_END):
                 return False
             i += 8
             depth -= 1
             continue
-        if (tag == ITEM) != is_items[depth]:
+        if (tag == ITEM) != (holds[depth] != ELEMENTS):
             return False
+        pixels = tag == PIXEL_DATA or (not encoding & IMPLICIT and p[i + 4] == c'O')
         if tag != ITEM:
             header = _header(p + i, n - i, encoding, &length)
             if header == 0:
                 return False
         i += header
-        if length == UNDEFINED or tag == ITEM:
+        if holds[depth] == FRAGMENTS:
+            if length > n - i:
+                return False
+            i += length
+        elif length == UNDEFINED or tag == ITEM:
             if depth == 2 * LEVELS:
                 return False
             if length != UNDEFINED and (length > n - i or (end != <size_t>-1 and length > end - i)):
                 return False
             depth += 1
             ends[depth] = <size_t>-1 if length == UNDEFINED else i + length
-            is_items[depth] = tag != ITEM
+            holds[depth] = ELEMENTS if tag == ITEM else FRAGMENTS if pixels else ITEMS
         elif length > n - i or (end != <size_t>-1 and length > end - i):
             return False
         else:
@@ -107,18 +117,26 @@ cdef bint _is_known(const RuleTable *t, uint32_t tag) noexcept nogil:
     return rule_of(t, tag).vr != 0
 
 
+cdef bint known_in(const RuleTable *t, const uint8_t *p, bint big) noexcept nogil:
+    """Whether an explicit header stands here in this byte order, of a tag in the dictionary or a
+    group length."""
+    cdef uint32_t tag = load_tag(p, big)
+    cdef uint8_t vr = vr_of(p[4], p[5])
+    return vr != 0 and (_is_known(t, tag)
+                        or (tag & 0x1FFFF == 0 and vr == UL and load16(p + 6, big) == 4))
+
+
 cdef int sniff(const RuleTable *t, const uint8_t *p) noexcept nogil:
     """The encoding of a data set from the 8 bytes of its first header, -1 when they are none: the
     tag must be in the dictionary, or a group length."""
-    cdef uint32_t tag
-    cdef uint8_t vr = vr_of(p[4], p[5])
-    cdef int big
-    for big in range(2):
-        tag = load_tag(p, big)
-        if vr and (_is_known(t, tag)
-                   or (tag & 0x1FFFF == 0 and vr == UL and load16(p + 6, big) == 4)):
+    cdef uint32_t tag = load_tag(p, False)
+    cdef bint little, big
+    if vr_of(p[4], p[5]):
+        little, big = known_in(t, p, False), known_in(t, p, True)
+        if little and big:      # a data set begins with a low group
+            return BIG if load_tag(p, True) < tag else 0
+        if little or big:
             return BIG if big else 0
-    tag = load_tag(p, False)
     if tag & 0x1FFFF == 0 and tag >> 16 <= 0x7FE0:
         return IMPLICIT if load32(p + 4, False) == 4 else -1
     if not _is_known(t, tag):

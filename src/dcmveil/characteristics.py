@@ -1,8 +1,8 @@
 """Private elements that a file itself declares safe.
 
-(0008,0300) Private Data Element Characteristics Sequence: PS3.3 section C.12.1.1.7, honoured under
-the Retain Safe Private Option (PS3.15 section E.3.10). Anything odd in it declares nothing: then the
-elements are treated as any private ones.
+(0008,0300) Private Data Element Characteristics Sequence: PS3.3 section C.12.1.1.7, honoured
+under the Retain Safe Private Option (PS3.15 section E.3.10). Anything odd in it declares nothing:
+then the elements are treated as any private ones.
 """
 
 from __future__ import annotations

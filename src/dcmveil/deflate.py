@@ -19,26 +19,29 @@ class Inflater:
 
     def __init__(self, start: int) -> None:
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._offset = start
+        self._start = self._offset = start
         self.surplus = 0  # bytes behind the deflated data set; one NUL of padding is legal
 
     def pieces(self, raw: bytes, last: bool) -> Iterator[bytes]:
         """Inflated bytes. Raises DicomError for a broken stream, or one that ends too early."""
         stream = self._stream
-        full = True
         self._offset += len(raw)
+        if stream.eof:
+            self.surplus += len(raw)
+            return
+        full = True
         while full and not stream.eof:
             try:
                 piece = stream.decompress(raw, PIECE)
             except zlib.error:
-                reason = "the deflated data set cannot be inflated before here"
-                raise DicomError(self._offset, None, reason) from None
+                reason = "the deflated data set that starts here cannot be inflated"
+                raise DicomError(self._start, None, reason) from None
             raw = stream.unconsumed_tail
             full = len(piece) == PIECE or bool(raw)
             if piece:
                 yield piece
         if stream.eof:
-            self.surplus += len(stream.unused_data) or len(raw)
+            self.surplus = len(stream.unused_data)
         elif last:
             raise DicomError(self._offset, None, "the deflated data set ends too early")
 

@@ -10,6 +10,7 @@ import re
 
 from . import core
 from .errors import DicomError
+from .faces.stream import _fill
 from .reasons import Reasons
 
 TYPE_CHECKING = False
@@ -175,13 +176,16 @@ def _steps(session: Session, file: BinaryIO) -> Iterator[None]:
     """Runs the session to its end, with a stop after each step."""
     size = _size(file)
     while not session.done:
-        if session.skip:
-            session.passed(_pass_over(file, session.skip, size))
-            continue
         with session.room() as room:
-            data = file.read(len(room))
-            room[: len(data)] = data
-        for _ in session.push(len(data)):
+            if session.skip and size is not None:
+                n = max(0, min(session.skip, size - file.tell()))
+                file.seek(n, 1)
+            else:
+                n = _fill(file, room[: session.skip] if session.skip else room)
+        if session.skip:
+            session.passed(n)
+            continue
+        for _ in session.push(n):
             yield
 
 
@@ -193,15 +197,6 @@ def _size(file: BinaryIO) -> int | None:
     end = file.seek(0, 2)
     file.seek(here)
     return end
-
-
-def _pass_over(file: BinaryIO, n: int, size: int | None) -> int:
-    """Leave at most n bytes out; how many there were, 0 at the end."""
-    if size is None:
-        return len(file.read(min(n, PART)))
-    n = max(0, min(n, size - file.tell()))
-    file.seek(n, 1)
-    return n
 
 
 # -- putting trace and bytes together --------------------------------------------------------

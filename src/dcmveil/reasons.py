@@ -206,7 +206,7 @@ class Reasons:
         if total == 0:
             return core.KEEP, "empty (a private creator)"
         if actual == core.KEEP:
-            return actual, "a known private creator: readers need it for the VRs of its block"
+            return actual, "a private creator: readers need it for the meaning of its block"
         return core.BLANK, "a private creator of no list may be any text"
 
     def _creator_of(self, place: Place, tag: int) -> str:

@@ -74,11 +74,19 @@ class Session:
         self._notes: dict[str, int] = {}
         self._held = True
         self._packed: _Packed | None = None
-        self.skip = 0
+        self._skip = 0
+        self._wanted = 0  # absolute offset up to which input is needed before the next step
+        self._barrier = 0  # absolute offset of the barrier, once the scout has found it
+        self._failure: DicomError | None = None
         self.done = False
         self.report = Report()
 
     # -- for the caller ----------------------------------------------------------------------
+
+    @property
+    def skip(self) -> int:
+        """Bytes of input that go straight to the output before the next push."""
+        return 0 if self._packed is not None else self._skip
 
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
@@ -90,8 +98,19 @@ class Session:
 
     def push(self, n: int) -> Iterator[bytes | memoryview]:
         """n bytes stand in `room()`, 0: the input has ended. Yields what is to be written; a view
-        is good until the next step. Raises DicomError."""
+        is good until the next step. Raises DicomError, and the same again at any later call."""
+        if self._failure is not None:
+            raise self._failure
+        if self.skip or self.done:
+            raise ValueError("push before the skip was passed, or after the end")
         self.report.bytes_in += n
+        try:
+            yield from self._push(n)
+        except DicomError as error:
+            self._failure = error
+            raise
+
+    def _push(self, n: int) -> Iterator[bytes | memoryview]:
         if self._packed is not None:
             yield from self._unpack(bytes(self._packed.raw[:n]), n == 0)
             return
@@ -112,6 +131,9 @@ class Session:
 
     def _advance(self, eof: bool) -> Iterator[bytes | memoryview]:
         """Scout, then rewrite, as far as the window goes."""
+        walker = self._scout or self._rewriter
+        if walker is None or (not eof and walker.base + self._filled < self._wanted):
+            return
         if self._scout is None or self._look_ahead(self._scout, eof):
             yield from self._rewrite(eof)
 
@@ -124,10 +146,10 @@ class Session:
                 return False
             status = scout.step(self._window, self._filled, eof)
         if status == core.MORE:
-            if scout.position + scout.need > self._hold_limit:
-                raise DicomError(scout.position, None, "more bytes than are held stand before it")
+            self._check_hold(scout.position + scout.need)
             self._make_room(scout)
             return False
+        self._check_hold(scout.position + 8)  # the header that showed the barrier
         self._begin(scout)
         return True
 
@@ -136,7 +158,8 @@ class Session:
         uid = self._text_of(scout, "syntax")
         encoding, deflated = self._engine.encoding_of(uid)
         if encoding is None:
-            raise DicomError(None, "(0002,0010)", "this transfer syntax is not of a data set")
+            reason = "this transfer syntax is not registered, or not one of a data set"
+            raise DicomError(None, "(0002,0010)", reason)
         if self._is_directory(scout):
             scout.set_barrier(_DIRECTORY_BARRIER)
         scout.set_encoding(encoding)
@@ -144,6 +167,11 @@ class Session:
         self.report.transfer_syntax = uid
         if deflated:
             self._packed = _Packed(scout.meta_end)
+
+    def _check_hold(self, position: int) -> None:
+        if position > self._hold_limit:
+            reason = "more bytes stand before the end of the patient's attributes than are held"
+            raise DicomError(self._hold_limit, None, reason)
 
     def _begin(self, scout: core.Rewriter) -> None:
         """All that the rewriting depends on is in the window: start it from byte 0."""
@@ -170,7 +198,10 @@ class Session:
             self._declare_safe(scout, self._rewriter)
         if self._is_directory(scout):
             self._rewriter.set_barrier(_DIRECTORY_BARRIER)
+        self._rewriter.set_meta_end(scout.meta_end)
+        self._barrier = scout.position
         self._scout = None
+        engine.uids.take_counts()  # those of an input that was refused half-way
 
     def _declare_safe(self, scout: core.Rewriter, rewriter: core.Rewriter) -> None:
         """Private elements that the file itself says are safe (PS3.15 section E.3.10)."""
@@ -211,11 +242,11 @@ class Session:
         if status == core.SYNTAX:
             rewriter.set_encoding(self._encoding)
             status = rewriter.step(self._window, self._filled, eof)
-        if self._held:
+        if self._held and (rewriter.position >= self._barrier or status != core.MORE):
             self._held = False
             if rewriter.has_preamble:
                 self._window[:MARK_BYTES] = self._engine.mark.make(*self._identity(rewriter))
-        settled = min(rewriter.position - rewriter.base, self._filled)
+        settled = 0 if self._held else min(rewriter.position - rewriter.base, self._filled)
         if settled:
             with memoryview(self._window) as view:
                 if self._watch is not None:
@@ -226,8 +257,8 @@ class Session:
             self._filled = rest
             rewriter.drop(settled)
         if status == core.SKIP:
-            self.skip = rewriter.skip
-            rewriter.drop(self.skip)
+            self._skip = rewriter.skip
+            rewriter.drop(self._skip)
         elif status == core.MORE:
             self._make_room(rewriter)
         else:
@@ -249,10 +280,10 @@ class Session:
         rewriter = self._rewriter
         assert rewriter is not None
         if n == 0:
-            rewriter.cut(rewriter.base - self.skip)
-            self.skip = 0
+            rewriter.cut(rewriter.base - self._skip)
+            self._skip = 0
             self._finish(rewriter)
-        self.skip -= n
+        self._skip -= n
 
     def _finish(self, rewriter: core.Rewriter) -> None:
         self.done = True
@@ -267,7 +298,8 @@ class Session:
 
     def _make_room(self, rewriter: core.Rewriter) -> None:
         """A window that can hold what the rewriter waits for."""
-        wanted = rewriter.position - rewriter.base + rewriter.need
+        self._wanted = rewriter.position + rewriter.need
+        wanted = self._wanted - rewriter.base
         if wanted > len(self._window):
             self._grow(max(wanted, 2 * len(self._window)))
 
@@ -284,8 +316,8 @@ class Session:
         for piece in self._packed.inflater.pieces(raw, eof):
             rest = memoryview(piece)
             while rest:
-                if self.skip:
-                    n = min(self.skip, len(rest))
+                if self._skip:
+                    n = min(self._skip, len(rest))
                     yield from self._emit(rest[:n])
                     self._skipped(n)
                 else:
@@ -296,7 +328,7 @@ class Session:
                     self._filled += n
                     yield from self._advance(False)
                 rest = rest[n:]
-        if eof and self.skip:
+        if eof and self._skip:
             self._skipped(0)
             yield from self._close_packed()
         elif eof:

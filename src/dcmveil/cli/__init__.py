@@ -87,14 +87,15 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        say(error.strerror or "input or output failed")
+        say(error.strerror or str(error) or "input or output failed")
         return NOT_ALL
 
 
 def say(text: str) -> None:
-    """Lines to the person; data never goes there."""
-    for line in text.splitlines():
-        print(f"dcmveil: {line}", file=sys.stderr)
+    """Lines to the person; data never goes there, nor words to the data."""
+    if sys.stderr is not None:  # print would take standard output instead
+        for line in text.splitlines():
+            print(f"dcmveil: {line}", file=sys.stderr)
 
 
 def option_names(text: str) -> list[str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 
 from ..errors import DcmveilError, UsageError
 from ..veil import NO_KEY, Veil
+from . import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from ..pseudonyms import PseudonymTable
     from ..report import Report
     from . import Plan
+
+    Run = Callable[[Veil, BinaryIO, BinaryIO], Report]
 
 SPOOL = 16 << 20  # bytes that --atomic holds in memory before it takes a temporary file
 
@@ -31,10 +34,10 @@ def run_pipe(plan: Plan) -> int:
         open(0, "rb", buffering=0, closefd=False) as src,
         open(1, "wb", buffering=0, closefd=False) as dst,
     ):
-        report = _run_atomic(veil, src, dst) if plan.atomic else _run(veil, src, dst)
+        report = _run_whole(_run_atomic if plan.atomic else Veil.stream, veil, src, dst)
     if not plan.quiet:
         for line in report.warnings():
-            print(f"dcmveil: note: {line}", file=sys.stderr)
+            say(f"note: {line}")
     return 0
 
 
@@ -73,11 +76,11 @@ def _same_file(one: int, other: int) -> bool:
     return stat.S_ISREG(a.st_mode) and (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
-def _run(veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
-    """Stream; on an error, cut the output back to where it began, where it is a file."""
+def _run_whole(run: Run, veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
+    """Run; on an error, cut the output back to where it began, where it is a file."""
     start = _start_of(dst.fileno())
     try:
-        return veil.stream(src, dst)
+        return run(veil, src, dst)
     except (DcmveilError, OSError, KeyboardInterrupt):
         if start is not None:
             os.ftruncate(dst.fileno(), start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +59,13 @@ def _fill(src: Readable, room: memoryview) -> int:
 
 def _write(dst: Writable, data: bytes | memoryview) -> None:
     """All of data: a raw file or a pipe may take less at a time."""
-    n = dst.write(data)
-    while n is not None and n < len(data):
-        data = data[n:]
+    while len(data):
         n = dst.write(data)
+        if n is None:
+            if isinstance(dst, io.RawIOBase):
+                raise BlockingIOError("the output is in non-blocking mode and takes no more")
+            return  # a writer that counts nothing has taken all
+        data = data[n:]
 
 
 class Reader:

@@ -133,8 +133,11 @@ class Draft:
         for row in self.rows.values():
             action, argument = _code(rules, row.action, literals)
             pattern = row.pattern
-            known = "x" in pattern or look_up(int(pattern, 16))[0]
-            rules.set(pattern, None if known else row.vr, action, None, argument)
+            if row.vr is None or "x" in pattern or look_up(int(pattern, 16))[0]:
+                rules.set(pattern, None, action, None, argument)
+            else:  # newer than the dictionary
+                veiled = core.UID if row.vr == "UI" else core.DUMMY
+                rules.set(pattern, row.vr, action, veiled, argument)
         for row in self.structure.values():
             action, argument = _code(rules, row.action, literals)
             rules.set(row.pattern, None, None, action, argument if action else None)

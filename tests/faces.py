@@ -1,0 +1,85 @@
+"""One way to run the command for all tests of it: a real process, real pipes, real files.
+
+`run` starts the installed program. `run_forked` calls main(arguments) in a fork of this process
+with the same three descriptors: ten times as fast, for tests that need hundreds of runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DCMVEIL = str(Path(sys.executable).with_name("dcmveil"))
+SECONDS = 60  # no run here takes longer than a second or two
+
+
+@dataclass
+class Result:
+    """What a run left behind; `out` is what standard output holds at the end."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a run: no key but the one that a test gives."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DCMVEIL_")}
+    return kept | extra
+
+
+def run(
+    *arguments: str | Path, data: bytes | Path = b"", to: Path | None = None, **extra: str
+) -> Result:
+    """Run the program. data: bytes go through a pipe, a path is opened as standard input.
+    to: standard output is that file, else a pipe. extra: environment variables."""
+    with contextlib.ExitStack() as stack:
+        src = stack.enter_context(data.open("rb")) if isinstance(data, Path) else None
+        dst = stack.enter_context(to.open("wb")) if to else None
+        done = subprocess.run(
+            [DCMVEIL, *map(str, arguments)],
+            stdin=src,
+            input=data if isinstance(data, bytes) else None,
+            stdout=dst or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**extra),
+            timeout=SECONDS,
+            check=False,
+        )
+    out = done.stdout if to is None else to.read_bytes() if to.is_file() else b""
+    return Result(done.returncode, out, done.stderr.decode())
+
+
+def run_forked(folder: Path, data: bytes, *arguments: str | Path) -> Result:
+    """Run main(arguments) in a fork, from file to file."""
+    src, dst, err = (folder / name for name in ("forked.in", "forked.out", "forked.err"))
+    src.write_bytes(data)
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _become_main(src, dst, err, list(map(str, arguments)))
+    _, status = os.waitpid(child, 0)
+    return Result(os.waitstatus_to_exitcode(status), dst.read_bytes(), err.read_text())
+
+
+def _become_main(src: Path, dst: Path, err: Path, arguments: list[str]) -> None:
+    code = 99  # a number that main never returns: it raised
+    try:
+        os.dup2(os.open(src, os.O_RDONLY), 0)
+        os.dup2(os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        from dcmveil.cli import main
+
+        code = main(arguments)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
