@@ -10,7 +10,7 @@ import re
 
 from . import core
 from .errors import DicomError
-from .faces.stream import _fill
+from .faces.stream import read_into
 from .reasons import Reasons
 
 TYPE_CHECKING = False
@@ -181,7 +181,7 @@ def _steps(session: Session, file: BinaryIO) -> Iterator[None]:
                 n = max(0, min(session.skip, size - file.tell()))
                 file.seek(n, 1)
             else:
-                n = _fill(file, room[: session.skip] if session.skip else room)
+                n = read_into(file, room[: session.skip] if session.skip else room)
         if session.skip:
             session.passed(n)
             continue

@@ -118,7 +118,7 @@ class _Whole:
         self._file = file
 
     def write(self, data: bytes) -> int:
-        from ..faces.stream import _write
+        from ..faces.stream import write_all
 
-        _write(self._file, data)
+        write_all(self._file, data)
         return len(data)
