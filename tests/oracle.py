@@ -562,7 +562,7 @@ class Judge:
             if node.undefined:
                 return _fragments_fault(old, new)
             return None if _is_gone(node, new) else "value of an unknown attribute left"
-        if not listed and vr in ("PN", "UR"):
+        if not listed and vr in ("PN", "UR", "DA", "TM", "DT"):
             return None if _is_gone(node, new) else f"{vr} left"
         if node.coded is not None and node.coded not in VRS:
             return None if not new.strip(b"\0") else "value of an unknown VR left"

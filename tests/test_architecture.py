@@ -27,15 +27,24 @@ LINES = 600
 # src/: a part -> the parts that it may import. `__init__` is the package's own namespace.
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "__init__": {"errors", "keys", "profile", "report", "session", "veil"},
-    "cli": {"__init__", "veil", "faces", "keys", "report", "errors"},
-    "veil": {"session", "faces", "engine", "profile", "report", "errors"},
+    "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
+    "cli": {
+        "__init__", "veil", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
+        "report", "errors",
+    },
+    "veil": {
+        "session", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "report",
+        "errors",
+    },
+    "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
+    "reasons": {"engine", "core", "profile"},
+    "characteristics": {"core"},
     "faces": {"session", "report", "errors"},
-    "session": {"engine", "core", "keys", "deflate", "report", "errors"},
+    "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",
     },
-    "profile": {"core", "keys", "errors"},
+    "profile": {"__init__", "core", "keys", "dates", "errors"},
     "core": {"errors"},
     "keys": {"errors"},
     "dates": {"keys", "errors"},

@@ -366,7 +366,7 @@ def test_a_failed_session_stays_failed(name: str) -> None:
 
 
 def test_a_refused_icon_is_final_too() -> None:
-    rewriter = core.Rewriter(veil().profile.rules, lambda asks: [None] * len(asks))
+    rewriter = core.Rewriter(veil().profile.rules, lambda asks: ["it fits not"] * len(asks))
     data = raw(MODALITY, *icon(Fragments([b"", b"ab"])))
     messages = []
     for window in (bytearray(data), bytearray(len(data))):

@@ -442,5 +442,5 @@ def test_longitudinal_information_and_method() -> None:
         E(0x00280303, "CS", "UNMODIFIED"),
     )
     assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
-    assert dataset.DeidentificationMethod == "dcmveil, PS3.15 Basic Profile 2026d"
+    assert dataset.DeidentificationMethod == "dcmveil basic 113100"
     assert after(E(0x00120063, "LO", "other tool")).DeidentificationMethod == "other tool"

@@ -77,15 +77,17 @@ def test_random_tags() -> None:
 
 
 def test_literals_are_those_of_their_rows() -> None:
-    """The index of a literal is that of its row, and no tag has two."""
-    seen: dict[int, int] = {}
+    """A literal has one index for all its rows, none shares it, and no tag has two."""
+    seen: set[int] = set()
+    words: dict[int, str] = {}
     marked = [row for file in ("decisions.tsv", "structure.tsv") for row in rows(file)
               if ":" in row[1]]  # fmt: skip
-    for index, (tag, _word, _reason) in enumerate(marked):
+    for tag, word, _reason in marked:
         number = int(tag[1:5] + tag[6:10], 16)
         assert number not in seen
-        seen[number] = index
-        assert veil().profile.rules.look_up(number)[3] == index
+        seen.add(number)
+        assert words.setdefault(veil().profile.rules.look_up(number)[3], word) == word
+    assert len(words) == len({word for _, word, _ in marked})
 
 
 def test_how_many_are_known() -> None:

@@ -52,7 +52,8 @@ def read_private() -> dict[str, dict[str, str]]:
     return creators
 
 
-BY_HAND = {"decisions.tsv", "structure.tsv"}  # the project's own, each row with its reason
+# the project's own, each row with its reason
+BY_HAND = {"allow_list_base.tsv", "decisions.tsv", "structure.tsv"}
 NAMES = sorted(path.name for path in TABLES.iterdir() if path.name not in BY_HAND)
 
 
@@ -148,6 +149,48 @@ def test_dictionary_agrees_with_pydicom() -> None:
         assert ours[tag] in vr.split(" or ")
     assert ours["7FE00010"] == ours["60xx3000"] == ours["00283006"] == ours["00281200"] == "OW"
     assert ours["00280106"] == "US"
+
+
+@pytest.mark.parametrize("name", sorted(BY_HAND))
+def test_tables_by_hand(name: str) -> None:
+    header, *rows = (line.split("\t") for line in lines_of(name))
+    assert header == ["tag", "action", "reason"]
+    tags = [tag for tag, *_ in rows]
+    assert tags == sorted(set(tags))
+    known = {line[:8] for line in lines_of("dictionary.txt")}
+    words = ["blank", "document", "dummy", "keep", "needed", "uid"]
+    for tag, action, reason in rows:
+        assert tag[1:5] + tag[6:10] in known
+        assert action in words or re.match("set(-or-keep|-or-blank)?:", action)
+        assert (action == "needed") <= (name == "allow_list_base.tsv")
+        assert reason
+
+
+def test_keywords() -> None:
+    tags = dict(line.split("\t") for line in lines_of("keywords.txt"))
+    assert list(tags) == sorted(tags)
+    assert len(tags) == len(lines_of("keywords.txt"))
+    for tag, entry in DicomDictionary.items():
+        if entry[4] and tag >> 16 != 0xFFFE:
+            assert tags.pop(entry[4]) == f"{tag:08X}"
+    for pattern, entry in RepeatersDictionary.items():
+        assert tags.pop(entry[4]) == pattern
+    # what pydicom does not have yet is in Table E.1-1
+    table = (line.split("\t") for line in lines_of("e1_1_2026d.tsv"))
+    newer = {cells[2]: cells[0][1:5] + cells[0][6:10] for cells in table}
+    assert len(tags) == 26
+    assert tags.items() <= newer.items()
+    assert tags["PersonNamesToUseSequence"] == "00100011"
+
+
+def test_two_keywords_of_one_name_stop_the_generator() -> None:
+    table = (TABLES / "e1_1_2026d.tsv").read_bytes()
+    keyword = b"\tNameToUse\t"
+    assert table.count(keyword) == 1
+    with pytest.raises(ValueError, match="odd keyword"):
+        make_tables.keywords(table.replace(keyword, b"\tName To Use\t"))
+    with pytest.raises(ValueError, match="odd keyword"):
+        make_tables.keywords(table.replace(keyword, b"\tGenderIdentitySequence\t"))
 
 
 def test_private_dictionary_form() -> None:

@@ -20,7 +20,8 @@ LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "U
 VRS = TEXT | LONG | {"AT", "FD", "FL", "SL", "SS", "UI", "UL", "US"}
 # in the default repertoire, and of many values: a backslash byte always divides them
 DIVIDED = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM"))
-BY_VR = {"PN": "dummy", "UR": "blank"}  # the project's decision for kept attributes
+# the project's decision for kept attributes
+BY_VR = {"PN": "dummy", "UR": "blank", "DA": "dummy", "TM": "dummy", "DT": "dummy"}
 WHOLE = 65536  # a longer value is not seen whole
 
 
@@ -54,6 +55,7 @@ class Rules:
             if tag != "private":
                 if "x" not in tag and self._find("vr", _number(tag)) is None:
                     self._add("vr", tag, vr[-2:])
+                    self._add("veiled", tag, "uid" if vr == "UI" else "dummy")
                 self._add("action", tag, words[code.split("/")[-1].rstrip("*")])
         for column, file in (("action", "decisions.tsv"), ("veiled", "structure.tsv")):
             for tag, word, _reason in rows(file):

@@ -22,9 +22,10 @@ TABLES = Path(__file__).resolve().parents[1] / "src" / "dcmveil" / "profile" / "
 PYDICOM = f"pydicom {__version__}"
 EDITION = __dicom_version__
 
+E1_1 = "e1_1_2026d.tsv"
 # The tables of the standard: file name -> number of columns.
 STANDARD_TABLES = {
-    "e1_1_2026d.tsv": 16,
+    E1_1: 16,
     "editions.tsv": 9,
     "omidb.tsv": 6,
     "safe_private_2026d.tsv": 6,
@@ -40,6 +41,7 @@ PRIVATE_VR = {"US or SS": "US", "OB or OW": "OB", "OB_OW": "OB", "OW/OB": "OB", 
 
 VR = re.compile(r"[A-Z]{2}")
 TAG = re.compile(r"[0-9A-Fx]{8}")
+KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 PRIVATE_TAG = re.compile(r"([0-9A-F]{4})xx([0-9A-F]{2})")
 
 DICOM_ROOT = "1.2.840.10008."
@@ -106,6 +108,29 @@ def dictionary() -> bytes:
         "two VRs: OB or OW, US or OW -> OW, US or SS -> US. x: any hex digit of a repeating group.",
     ]
     return text(comments, lines)
+
+
+def keywords(table: bytes) -> bytes:
+    """Keyword to tag: those of pydicom, and of the tags that only the table of PS3.15 has."""
+    entries = {f"{tag:08X}": entry for tag, entry in DicomDictionary.items()}
+    names = {tag: entry[4] for tag, entry in (entries | dict(RepeatersDictionary)).items()}
+    known = set(names.values())
+    for tag, _, keyword, *_ in table_rows(table):
+        # The table names all of 50xx after its one attribute of that name.
+        if tag != "private" and keyword not in known:
+            names.setdefault(tag[1:5] + tag[6:10], keyword)
+    tags: dict[str, str] = {}
+    for tag, keyword in names.items():
+        # Some retired tags have no keyword; items and delimiters are no elements.
+        if keyword and not tag.startswith("FFFE"):
+            if keyword in tags or not KEYWORD.fullmatch(keyword):
+                raise ValueError(f"odd keyword {keyword!r}")
+            tags[keyword] = tag
+    comments = [
+        f"Keywords of DICOM PS3.6 and PS3.7 {EDITION} as in {PYDICOM}, and those of the tags that",
+        "it lacks of DICOM PS3.15 2026d Table E.1-1. x: any hex digit of a repeating group.",
+    ]
+    return text(comments, [f"{keyword}\t{tag}" for keyword, tag in sorted(tags.items())])
 
 
 def table_rows(table: bytes) -> list[list[str]]:
@@ -192,6 +217,7 @@ def generate(standard: Path = TABLES) -> dict[str, bytes]:
         name: standard_table(standard / name, columns) for name, columns in STANDARD_TABLES.items()
     }
     files["dictionary.txt"] = dictionary()
+    files["keywords.txt"] = keywords(files[E1_1])
     files["private_dictionary.txt"] = private_dictionary(files["safe_private_2026d.tsv"])
     files["registered_uids.txt"] = registered_uids()
     files["transfer_syntaxes.tsv"] = transfer_syntaxes()

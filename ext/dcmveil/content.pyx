@@ -7,14 +7,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr
 
-from dcmveil.rules cimport (BLANK, CHECK_UID, DOCUMENT, DUMMY, KEEP, PIXELS, UID, WIPE, ZERO, Rule,
-                            creator_of, private_rule_of, rule_of)
+from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEEP, PIXELS, SHIFT, UID,
+                            WIPE, ZERO, ZERO_TIME, Rule, ScopeRule, creator_hash, creator_of,
+                            private_rule_of, rule_of, scope_rule_of)
 from dcmveil.state cimport *
-from dcmveil.tags cimport (FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, PATIENT_ID,
+from dcmveil.tags cimport (CHARACTERISTICS, FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, PATIENT_ID,
                            PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SOP_CLASS, SOP_INSTANCE,
                            TRANSFER_SYNTAX, WAVEFORM_DATA)
 from dcmveil.trial cimport starts_item, tiles
-from dcmveil.vr cimport LO, OB, OW, SQ, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
+from dcmveil.vr cimport DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
 from dcmveil.wire cimport load16, load32, load_tag
 
 
@@ -34,6 +35,9 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
     e.known = r.vr
     e.action = r.veiled if f.veiled else r.action
     e.arg = r.arg
+    e.scope = 0
+    if m.rules.scope_mask:
+        _apply_place(m, f, e)
     if e.tag & 0xFFFF == 0 and not group & 1:   # a group length, PS3.5 section 7.2
         e.known = UL
         e.action = KEEP if e.length == 4 and (e.vr == VR_NONE or e.vr == UL) else BLANK
@@ -44,23 +48,40 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
     e.means = e.known if e.vr == VR_NONE or e.vr == UN else e.vr
     if e.means == VR_NONE:
         e.means = UN
-    if e.action == KEEP:
+    if group & 1 and not f.veiled and e.action != KEEP and _is_safe(m, f, e.tag):
+        e.action = KEEP
+        e.arg = BY_ROW
+    if e.action == KEEP and e.arg != BY_ROW:
         by_vr = m.rules.by_vr[e.means]
         if by_vr == KEEP:
             by_vr = m.rules.by_vr[e.known]
         e.action = by_vr
-        if e.known == SQ and e.means != SQ:     # a sequence that hides in another VR
-            e.action = BLANK
+    if e.action == KEEP and e.known == SQ and e.means != SQ:
+        e.action = BLANK                        # a sequence that hides in another VR
     # a public tag that the dictionary does not have may be a newer sequence: its items are
     # decided one by one
+    if group & 1 and m.rules.walk_private:
+        listed = False
     e.veils = f.veiled or (listed and e.action != KEEP and e.action != UID)
+
+
+cdef void _apply_place(Machine *m, Frame *f, Element *e) noexcept nogil:
+    """Rules for a tag in one place of the tree, and the scope of its own items."""
+    cdef const ScopeRule *place = scope_rule_of(m.rules, f.scope, e.tag)
+    if place == NULL and f.scope:
+        place = scope_rule_of(m.rules, 0, e.tag)
+    if place != NULL:
+        e.scope = place.next
+        if place.has_rule and not f.veiled:
+            e.action = place.rule.action
+            e.arg = place.rule.arg
 
 
 # -- private blocks ---------------------------------------------------------------------------------
 
-cdef uint16_t _creator(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
-    """The id of the known private creator that reserved the tag's block in this data set. The
-    blocks of one data set ascend, since a misplaced creator is refused."""
+cdef const Block *_block(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
+    """The tag's block, where this data set has reserved it. The blocks of one data set ascend,
+    since a misplaced creator is refused."""
     cdef uint32_t key = (tag >> 16) << 8 | (tag >> 8 & 0xFF)
     cdef uint32_t low = f.blocks, high = m.n_blocks, middle
     while low < high:
@@ -70,21 +91,44 @@ cdef uint16_t _creator(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
         else:
             high = middle
     if low < m.n_blocks and m.blocks[low].key == key:
-        return m.blocks[low].creator
-    return 0
+        return &m.blocks[low]
+    return NULL
+
+
+cdef uint16_t _creator(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
+    """The id of the known private creator of the tag's block, 0 for any other."""
+    cdef const Block *b = _block(m, f, tag)
+    return b.creator if b != NULL else 0
+
+
+cdef bint _is_safe(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
+    """Whether the file itself declares this private element safe (PS3.15 section E.3.10)."""
+    cdef const Block *b
+    if m.n_safe == 0 or tag & 0xFFFF <= 0xFF:
+        return False
+    b = _block(m, f, tag)
+    return (b != NULL and b.safe
+            and m.safe[b.safe - 1].elements[(tag & 0xFF) >> 3] >> (tag & 7) & 1)
 
 
 cdef int _reserve_block(Machine *m, Element *e, const uint8_t *value) noexcept nogil:
     """A private creator: remembered, and kept where it is a known one (without it the block's
     elements would change their VR for readers of implicit VR)."""
     cdef Block *b = &m.blocks[m.n_blocks]
+    cdef uint32_t i
     if m.n_blocks == BLOCK_LIMIT:
         return fail(m, TOO_MANY_BLOCKS, m.pos, e.tag)
     m.n_blocks += 1
     b.key = (e.tag >> 16) << 8 | (e.tag & 0xFF)
     b.creator = creator_of(m.rules, value, e.length)
+    b.safe = 0
+    for i in range(m.n_safe):
+        if (m.safe[i].group == e.tag >> 16
+                and m.safe[i].creator == creator_hash(value, e.length)):
+            b.safe = i + 1
     e.means = LO
-    e.action = KEEP if b.creator else BLANK
+    # where private attributes stay by default, an orphaned one would mean nothing
+    e.action = KEEP if b.creator or b.safe or m.rules.private_default.action == KEEP else BLANK
     return GO
 
 
@@ -137,6 +181,8 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         action = BLANK              # a UID where none belongs
     if action == DUMMY and e.means == UI:
         action = UID
+    if SHIFT <= action <= HASH and not _suits(action, e):
+        action = BLANK
     if action == DOCUMENT and (e.length == 0 or vr_flags(e.means) & VR_TEXT):
         action = DUMMY
     # the bytes that must be seen before anything is done
@@ -165,6 +211,9 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
     elif f.veiled and e.tag >> 16 == 0x28:
         _see_image(f, e, p + e.header_length)
     m.elements += 1
+    if m.trace and (action == KEEP or e.length == 0):
+        need = left - e.header_length
+        value_op(m, e, KEEP, 0, need if need < e.length else e.length)
     m.pos = e.value
     m.done = 0
     m.wipe_noted = False
@@ -188,6 +237,15 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         e.action = action
         m.state = IN_VALUE
     return GO
+
+
+cdef inline bint _suits(uint8_t action, Element *e) noexcept nogil:
+    """Whether a keyed action can write into this VR, and into a value that is seen whole."""
+    if e.length > WHOLE_LIMIT:
+        return False
+    if action <= ZERO_TIME:
+        return e.means == DA or e.means == DT or e.means == TM
+    return vr_flags(e.means) & VR_TEXT != 0
 
 
 cdef inline void _after_value(Machine *m) noexcept nogil:
@@ -341,7 +399,13 @@ cdef int _open_sequence(Machine *m, Frame *f, uint8_t encoding, uint8_t sniffing
     op.vr = SQ
     op.action = e.action
     op.encoding = f.encoding
+    op.veiled = e.veils
+    if e.tag == CHARACTERISTICS and m.depth == 1 and not m.characteristics.seen:
+        m.characteristics.seen = True
+        m.characteristics.offset = e.value
+        m.characteristics_encoding = encoding
     new.sniff = sniffing
+    new.scope = e.scope
     m.elements += 1
     m.pos = e.value
     return GO
@@ -382,7 +446,7 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
     cdef uint32_t tag, length
     cdef Frame *new
     cdef Op *op
-    cdef uint8_t sniffing = f.sniff
+    cdef uint8_t sniffing = f.sniff, scope = f.scope
     if m.pos + 8 > f.bound:
         return fail(m, OVERRUN, m.pos, f.tag)
     if left < 8:
@@ -398,6 +462,7 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         if new == NULL:
             return STOPPED
         new.sniff = sniffing
+        new.scope = scope
         op = new_op(m, ITEM_OPEN)
         op.header = m.pos
         op.offset = m.pos + 8

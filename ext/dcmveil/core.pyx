@@ -9,8 +9,9 @@ from libc.string cimport memcpy, memset
 from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
-from dcmveil.rules cimport (Rule, RuleTable, rule_of, rules_add_literal, rules_check, rules_free,
-                            rules_load_dictionary, rules_load_private, rules_new, rules_set)
+from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
+                            rules_free, rules_load_dictionary, rules_load_private, rules_new,
+                            rules_set, rules_set_known, rules_set_private, rules_set_scope)
 from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.values cimport write_fixed
 from dcmveil.vr cimport vr_of
@@ -20,9 +21,15 @@ from dcmveil.errors import DicomError
 # actions, as rules and reports number them
 KEEP, BLANK, DUMMY, UID, LITERAL, DOCUMENT = (
     _r.KEEP, _r.BLANK, _r.DUMMY, _r.UID, _r.LITERAL, _r.DOCUMENT)
-CHECK_UID, PIXELS = _r.CHECK_UID, _r.PIXELS
-ACTION_NAMES = ("keep", "blank", "dummy", "uid", "literal", "document", "check uid", "wipe",
-                "zero", "pixels")
+SHIFT, YEAR, ZERO_TIME, PSEUDONYM, HASH = (
+    _r.SHIFT, _r.YEAR, _r.ZERO_TIME, _r.PSEUDONYM, _r.HASH)
+CHECK_UID, WIPE, ZERO, PIXELS = _r.CHECK_UID, _r.WIPE, _r.ZERO, _r.PIXELS
+ACTION_NAMES = ("keep", "blank", "dummy", "uid", "literal", "document", "shift", "year",
+                "zero time", "pseudonym", "hash", "check uid", "wipe", "zero", "pixels")
+BY_ROW = _r.BY_ROW
+VR_NAMES = ("", "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "OB",
+            "OD", "OF", "OL", "OV", "OW", "PN", "SH", "SL", "SQ", "SS", "ST", "SV", "TM", "UC",
+            "UI", "UL", "UN", "UR", "US", "UT", "UV")
 # where a literal does not fit
 CUT, LEAVE, CLEAR = _r.CUT, _r.LEAVE, _r.CLEAR
 # what step() returns
@@ -60,14 +67,15 @@ def _octet(value: int | None) -> int:
 cdef class Rules:
     """A frozen rule table: the dictionary's VR and the profile's action for every tag.
 
-    Built by calls in this order: load, literal, set, set_vr, freeze. Raises ValueError for
-    anything malformed; after freeze() no lookup can leave the table.
+    `unknown` is the action for public tags that the dictionary does not have. Built by load first,
+    then the others, then freeze. Raises ValueError for anything malformed; after freeze() no
+    lookup can leave the table.
     """
     cdef RuleTable *table   # owned
     cdef readonly bint frozen
 
-    def __cinit__(self):
-        self.table = rules_new()
+    def __cinit__(self, int unknown=_r.BLANK):
+        self.table = rules_new(unknown)
         if self.table == NULL:
             raise MemoryError
 
@@ -112,8 +120,44 @@ cdef class Rules:
         """The action for attributes of a VR that no row names."""
         self._open()
         code = vr_of(ord(vr[0]), ord(vr[1]))
-        self._check(code != 0 and 0 <= action <= _r.DUMMY, f"rule for {vr}")
+        self._check(code != 0 and 0 <= action <= _r.HASH, f"rule for {vr}")
         self.table.by_vr[code] = action
+
+    def set_known(self, int action) -> None:
+        """The action of every tag that the dictionary has, before any row is set."""
+        self._open()
+        self._check(0 <= action <= _r.HASH, "action")
+        rules_set_known(self.table, action)
+
+    def set_private(self, str creator, int group, int low, action: int | None = None,
+                    veiled: int | None = None, arg: int | None = None) -> None:
+        """A rule for one element of the blocks that a private creator reserves in a group: the low
+        byte of its element number (PS3.5 section 7.8.1)."""
+        self._open()
+        encoded = creator.encode()
+        self._check(group & 1 and 0 <= low <= 255
+                     and rules_set_private(self.table, encoded, len(encoded), group << 16 | low,
+                                           _octet(action), _octet(veiled), _octet(arg)) == 0,
+                     "private rule")
+
+    def set_private_default(self, int action, bint walk) -> None:
+        """The action for private attributes that no rule names, before the others are set; walk:
+        decide on the items of a private sequence one by one."""
+        self._open()
+        self._check(0 <= action <= _r.DUMMY, "action")
+        self.table.private_default.action = action
+        self.table.private_default.arg = _r.BY_ROW if action == _r.KEEP else 0
+        self.table.walk_private = walk
+        for i in range(self.table.private_mask + 1 if self.table.private_mask else 0):
+            self.table.private_rules[i].action = action
+            self.table.private_rules[i].arg = self.table.private_default.arg
+
+    def set_scope(self, int scope, uint32_t tag, action: int | None, int arg, int next) -> None:
+        """A rule for one place: in `scope` (0: anywhere) the tag has this action (None: that of
+        its row), and its items are in the scope `next`."""
+        self._open()
+        self._check(rules_set_scope(self.table, scope, tag, _octet(action), arg, next) == 0,
+                     "path rule")
 
     def freeze(self) -> None:
         self._open()
@@ -147,20 +191,25 @@ cdef class Rewriter:
 
     step() rewrites in place and says what it waits for. Bytes before `settled` are final.
 
-    answer: called with a list of (action, value bytes, geometry or None) for the values that need
+    answer: called with a list of (action, value bytes, VR number, about) for the values that need
     a key or a code stream; returns for each the new bytes of the same length, or for DOCUMENT
-    (head, fill byte, tail), or None where no fitting value exists.
+    (head, fill byte, tail), or a str: why the input must be refused. `about` is the geometry of an
+    icon, the length of a document, the rule's argument for anything else.
+
+    trace: a list that gets a Trace tuple for every value and every sequence, kept ones too.
     """
     cdef Machine *machine   # owned
     cdef Rules rules        # keeps the table alive
     cdef object answer
+    cdef list trace         # every value, as it was and as it is now; None: nobody asks
+    cdef list path          # of the trace, one entry an open sequence or item
     cdef bytes head         # of the encapsulated document being written
     cdef bytes tail
     cdef uint8_t fill
     cdef object failure     # the exception that ended this input, raised again at every later call
 
     def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint directory=False,
-                  bint audio=False, bint accept_cut_pixels=False):
+                  bint audio=False, bint accept_cut_pixels=False, trace=None):
         if not rules.frozen:
             raise ValueError("the rules are not frozen")
         self.machine = <Machine *>calloc(1, sizeof(Machine))
@@ -177,6 +226,9 @@ cdef class Rewriter:
         self.machine.directory = directory
         self.machine.audio = audio
         self.machine.accept_cut_pixels = accept_cut_pixels
+        self.machine.trace = trace is not None
+        self.trace = trace
+        self.path = []
 
     def __dealloc__(self):
         if self.machine != NULL:
@@ -228,6 +280,27 @@ cdef class Rewriter:
     def set_encoding(self, int encoding) -> None:
         """Answer to SYNTAX: EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, UNKNOWN or UNREGISTERED."""
         machine_set_encoding(self.machine, encoding)
+
+    def declare_safe(self, int group, bytes creator, elements) -> None:
+        """Private elements (low bytes) of a creator's blocks that the file declares safe, None for
+        all of them. Those past the limit are not safe."""
+        cdef _m.SafeBlock *block = &self.machine.safe[self.machine.n_safe]
+        if self.machine.n_safe == _m.SAFE_LIMIT:
+            return
+        block.group = group
+        block.creator = creator_hash(creator, len(creator))
+        memset(block.elements, 0 if elements is not None else 255, 32)
+        for low in elements or ():
+            block.elements[<int>low >> 3] |= 1 << (low & 7)
+        self.machine.n_safe += 1
+
+    @property
+    def characteristics(self) -> tuple[int, int, int] | None:
+        """(absolute offset, length, encoding) of the items of the top-level (0008,0300)."""
+        cdef Machine *m = self.machine
+        if not m.characteristics.seen:
+            return None
+        return (m.characteristics.offset, m.characteristics.length, m.characteristics_encoding)
 
     def set_meta_end(self, uint64_t offset) -> None:
         """Where a scout saw the file meta information end: there it ends again, also where the
@@ -295,56 +368,79 @@ cdef class Rewriter:
         cdef Machine *m = self.machine
         cdef Op *op
         cdef uint32_t i, n_asks = 0
+        if self.trace is not None:
+            olds = [_bytes(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
         with nogil:
             for i in range(m.n_ops):
                 op = &m.ops[i]
                 if op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
                     memset(window + (op.offset - m.base), 0, op.length)
                 elif op.kind == _m.VALUE:
-                    if (op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS
-                            or op.action == _r.DOCUMENT):
+                    if _asks(op):
                         n_asks += 1
                     else:
                         write_fixed(m.rules, op, window + (op.offset - m.base))
         if n_asks:
             self._ask(window)
+        if self.trace is not None:
+            self._add_to_trace(window, olds)
         m.n_ops = 0
         return 0
 
     cdef int _ask(self, uint8_t *window) except -1:
+        """One batch of questions to Python, and the answers written."""
         cdef Machine *m = self.machine
         cdef Op *op
         cdef uint32_t i
         asks = []
         for i in range(m.n_ops):
             op = &m.ops[i]
-            if op.kind != _m.VALUE:
-                continue
-            if op.action == _r.DOCUMENT:
-                if op.done == 0:
-                    asks.append((op.action, _bytes(window, m, op, _m.DOCUMENT_HEAD), op.total))
-            elif op.action == _r.UID or op.action == _r.CHECK_UID:
-                asks.append((op.action, _bytes(window, m, op, op.length), None))
-            elif op.action == _r.PIXELS:
-                asks.append((op.action, _bytes(window, m, op, op.length), _geometry(op)))
+            if op.kind == _m.VALUE and _asks(op) and op.done == 0:
+                if op.action == _r.DOCUMENT:
+                    about = op.total
+                else:
+                    about = _geometry(op) if op.action == _r.PIXELS else op.arg
+                most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
+                asks.append((op.action, _bytes(window, m, op, most), op.vr, about))
         answers = iter(self.answer(asks) if asks else ())
         for i in range(m.n_ops):
             op = &m.ops[i]
-            if op.kind != _m.VALUE:
+            if op.kind != _m.VALUE or not _asks(op):
                 continue
+            new = next(answers) if op.done == 0 else None
             if op.action == _r.DOCUMENT:
                 if op.done == 0:
-                    self.head, self.fill, self.tail = next(answers)
+                    self.head, self.fill, self.tail = new
                 self._write_document(op, window + (op.offset - m.base))
-            elif op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS:
-                new = next(answers)
-                if new is None:
-                    m.fault_tag = op.tag
-                    raise DicomError(op.header, self._path(), "no blank image of the same size "
-                                     "and transfer syntax fits this icon")
-                if len(new) != op.length:
-                    raise ValueError("an answer changes the length of a value")
-                memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
+                continue
+            if isinstance(new, str):
+                m.fault_tag = op.tag    # of an icon the stack still has the path
+                path = self._path() if op.action == _r.PIXELS else _tag(op.tag)
+                raise DicomError(op.header, path, new)
+            if len(new) != op.length:
+                raise ValueError("an answer changes the length of a value")
+            memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
+        return 0
+
+    cdef int _add_to_trace(self, uint8_t *window, list olds) except -1:
+        """Every operation of this window, for those who want to see them one by one."""
+        cdef Machine *m = self.machine
+        cdef Op *op
+        cdef uint32_t i
+        for i in range(m.n_ops):
+            op = &m.ops[i]
+            if op.kind == _m.ITEM_OPEN:
+                self.path[len(self.path) - 1][1] += 1
+            elif op.kind == _m.SEQUENCE_CLOSE:
+                self.path.pop()
+            if op.kind == _m.VALUE or op.kind == _m.SEQUENCE_OPEN:
+                place = tuple([(tag, item) for tag, item in self.path])
+                new = (None if op.kind == _m.SEQUENCE_OPEN
+                       else _bytes(window, m, op, _m.TRACE_LIMIT))
+                self.trace.append((place, op.tag, op.vr, op.action, bool(op.veiled), op.offset,
+                                   op.done, op.length, op.total, olds[i], new))
+            if op.kind == _m.SEQUENCE_OPEN:
+                self.path.append([op.tag, -1])
         return 0
 
     cdef int _write_document(self, const Op *op, uint8_t *span) except -1:
@@ -380,6 +476,12 @@ cdef class Rewriter:
         cdef Machine *m = self.machine
         self.failure = DicomError(m.fault_offset, self._path() or None, REASONS[m.fault])
         raise self.failure
+
+
+cdef inline bint _asks(const Op *op) noexcept nogil:
+    """Whether the new value comes from Python."""
+    return (op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS
+            or op.action == _r.DOCUMENT or _r.SHIFT <= op.action <= _r.HASH)
 
 
 cdef object _tag(uint32_t tag):

@@ -14,6 +14,11 @@ cdef enum:      # Action
     UID         # a keyed UID of the same length
     LITERAL     # fixed bytes of the profile, padded
     DOCUMENT    # an encapsulated document: a blank one
+    SHIFT       # a date moved by the patient's days
+    YEAR        # the first day of the same year
+    ZERO_TIME   # midnight
+    PSEUDONYM   # a keyed value of the same form, or the one of the user's table
+    HASH        # a keyed hash
     # the ones below are chosen by the machine, never by a rule
     CHECK_UID   # a kept UI value: anything in it that is no UID is replaced
     WIPE        # the rest of a kept text after its first NUL: NULs
@@ -29,8 +34,12 @@ cdef enum:      # Short
     CLEAR
 
 cdef enum:
+    BY_ROW = 1  # arg of a KEEP that a row asks for: rules by VR do not overrule it
+
+cdef enum:
     MAX_LITERALS = 64       # a profile has a handful; the index is one byte
     MAX_CREATORS = 65535    # ids are 16 bits
+    MAX_SCOPES = 255        # states of the path rules; the number is one byte
     MAX_PAGES = 65535       # page numbers are 16 bits
 
 cdef struct Rule:
@@ -44,6 +53,12 @@ cdef struct Literal:
     uint32_t length
     uint8_t when_short           # one of Short
 
+cdef struct ScopeRule:      # what a path rule says of one tag in one scope
+    uint64_t key                # scope << 32 | tag, plus 1; 0 is free
+    Rule rule
+    uint8_t has_rule
+    uint8_t next                # scope inside the items of this tag
+
 cdef struct RuleTable:
     uint8_t *slot_of_group      # 65536
     uint16_t *page_of           # n_slots x 256
@@ -54,6 +69,10 @@ cdef struct RuleTable:
     uint32_t n_pages
     uint8_t by_vr[35]           # action for a kept attribute, by its VR
     Rule private_default        # private attributes that no row names
+    uint8_t walk_private        # a private sequence is not blanked whole: its items are decided on
+    ScopeRule *scopes           # open addressing
+    uint32_t scope_mask
+    uint32_t n_scope_rules
     uint64_t *private_keys      # open addressing; 0 is free
     Rule *private_rules
     uint32_t private_mask
@@ -65,13 +84,18 @@ cdef struct RuleTable:
     Literal literals[MAX_LITERALS]
     uint32_t n_literals
 
-cdef RuleTable *rules_new() noexcept
+cdef RuleTable *rules_new(uint8_t unknown) noexcept
 cdef void rules_free(RuleTable *t) noexcept
 # each returns 0, or -1 on a malformed argument, a full table or no memory
 cdef int rules_set(RuleTable *t, const uint8_t *pattern, uint8_t vr, uint8_t action,
                    uint8_t veiled, uint8_t arg) noexcept
 cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noexcept
 cdef int rules_load_private(RuleTable *t, const uint8_t *text, size_t n) noexcept
+cdef void rules_set_known(RuleTable *t, uint8_t action) noexcept
+cdef int rules_set_private(RuleTable *t, const uint8_t *creator, size_t n, uint32_t tag,
+                           uint8_t action, uint8_t veiled, uint8_t arg) noexcept
+cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t action, uint8_t arg,
+                         int next) noexcept
 cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t when_short) noexcept
 cdef int rules_check(const RuleTable *t) noexcept
 
@@ -82,5 +106,8 @@ cdef inline const Rule *rule_of(const RuleTable *t, uint32_t tag) noexcept nogil
     return &t.rules[page * 256 + (tag & 0xFF)]
 
 
+cdef uint64_t creator_hash(const uint8_t *text, size_t n) noexcept nogil
+cdef const ScopeRule *scope_rule_of(const RuleTable *t, uint8_t scope,
+                                    uint32_t tag) noexcept nogil
 cdef uint16_t creator_of(const RuleTable *t, const uint8_t *text, size_t n) noexcept nogil
 cdef const Rule *private_rule_of(const RuleTable *t, uint16_t creator, uint32_t tag) noexcept nogil

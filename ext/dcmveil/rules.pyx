@@ -5,16 +5,19 @@ from libc.string cimport memcpy, memset
 from dcmveil.vr cimport SQ, UI, vr_of
 
 
-cdef RuleTable *rules_new() noexcept:
-    """An empty table: slot 0 and page 0 exist, every tag is absent and blanked. NULL: no memory."""
+cdef RuleTable *rules_new(uint8_t unknown) noexcept:
+    """An empty table: slot 0 and page 0 exist, every tag is absent and gets the action `unknown`.
+    NULL: no memory."""
     cdef RuleTable *t = <RuleTable *>calloc(1, sizeof(RuleTable))
+    cdef uint32_t i
     if t == NULL:
         return NULL
     t.slot_of_group = <uint8_t *>calloc(65536, 1)
-    t.private_mask = t.creator_mask = 0
     if t.slot_of_group == NULL or _add_slot(t, 0, 0) != 0 or _add_page(t, 0) < 0:
         rules_free(t)
         return NULL
+    for i in range(256):
+        t.rules[i] = Rule(0, unknown, BLANK, 0)
     t.private_default = Rule(0, BLANK, BLANK, 0)
     return t
 
@@ -30,6 +33,7 @@ cdef void rules_free(RuleTable *t) noexcept:
     free(t.shared_page)
     free(t.slot_pattern)
     free(t.rules)
+    free(t.scopes)
     free(t.private_keys)
     free(t.private_rules)
     free(t.creator_hashes)
@@ -64,16 +68,11 @@ cdef int _add_slot(RuleTable *t, uint32_t mask, uint32_t value) noexcept:
 
 
 cdef int _add_page(RuleTable *t, uint32_t like) noexcept:
-    """A new page with the rules of page `like`; page 0 blanks every tag."""
-    cdef uint32_t i
+    """A new page with the rules of page `like`."""
     if t.n_pages >= MAX_PAGES or _grow(<void **>&t.rules, t.n_pages, 256 * sizeof(Rule)) < 0:
         return -1
-    cdef Rule *page = t.rules + t.n_pages * 256
-    if t.n_pages == 0:
-        for i in range(256):
-            page[i] = Rule(0, BLANK, BLANK, 0)
-    else:
-        memcpy(page, t.rules + like * 256, 256 * sizeof(Rule))
+    if t.n_pages:
+        memcpy(t.rules + t.n_pages * 256, t.rules + like * 256, 256 * sizeof(Rule))
     t.n_pages += 1
     return t.n_pages - 1
 
@@ -232,6 +231,14 @@ cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noex
     return 0
 
 
+cdef void rules_set_known(RuleTable *t, uint8_t action) noexcept:
+    """The action of every tag that the dictionary has, before the rows are set."""
+    cdef uint32_t i
+    for i in range(t.n_pages * 256):
+        if t.rules[i].vr:
+            t.rules[i].action = action
+
+
 # -- private attributes ----------------------------------------------------------------------
 
 cdef uint64_t _hash(const uint8_t *text, size_t n) noexcept nogil:
@@ -252,18 +259,22 @@ cdef inline uint32_t _spread(uint64_t key, uint32_t mask) noexcept nogil:
     return <uint32_t>((key * 0x9E3779B97F4A7C15ULL) >> 32) & mask
 
 
-cdef uint16_t creator_of(const RuleTable *t, const uint8_t *text, size_t n) noexcept nogil:
-    """The id of a known private creator (padding stripped), 0 for any other."""
-    cdef uint64_t h
-    cdef uint32_t i
+cdef uint64_t creator_hash(const uint8_t *text, size_t n) noexcept nogil:
+    """Hash of a private creator, its padding stripped; 0: it is empty."""
     while n and (text[n - 1] == c' ' or text[n - 1] == 0):
         n -= 1
     while n and text[0] == c' ':
         text += 1
         n -= 1
-    if n == 0 or t.creator_mask == 0:
+    return _hash(text, n) if n else 0
+
+
+cdef uint16_t creator_of(const RuleTable *t, const uint8_t *text, size_t n) noexcept nogil:
+    """The id of a known private creator, 0 for any other."""
+    cdef uint64_t h = creator_hash(text, n)
+    cdef uint32_t i
+    if h == 0 or t.creator_mask == 0:
         return 0
-    h = _hash(text, n)
     i = _spread(h, t.creator_mask)
     while t.creator_hashes[i]:
         if t.creator_hashes[i] == h:
@@ -359,6 +370,74 @@ cdef int rules_load_private(RuleTable *t, const uint8_t *text, size_t n) noexcep
     return 0
 
 
+cdef int rules_set_private(RuleTable *t, const uint8_t *creator, size_t n, uint32_t tag,
+                           uint8_t action, uint8_t veiled, uint8_t arg) noexcept:
+    """A rule for one element of a private block: its group, and the low byte of its element."""
+    cdef uint16_t id = creator_of(t, creator, n)
+    cdef uint64_t key
+    cdef uint32_t i
+    if t.private_mask == 0:
+        return -1
+    if id == 0:
+        if t.n_creators * 4 > t.creator_mask * 3 or _load_creator(t, creator, n) < 0:
+            return -1
+        id = t.n_creators
+    key = _private_key(id, tag)
+    i = _spread(key, t.private_mask)
+    while t.private_keys[i] and t.private_keys[i] != key:
+        i = (i + 1) & t.private_mask
+    if t.private_keys[i] == 0:
+        if t.n_private * 4 > t.private_mask * 3:
+            return -1
+        t.n_private += 1
+        t.private_keys[i] = key
+        t.private_rules[i] = t.private_default
+    _write(&t.private_rules[i], UNCHANGED, action, veiled, arg)
+    return 0
+
+
+# -- rules for a place ------------------------------------------------------------------------
+
+cdef const ScopeRule *scope_rule_of(const RuleTable *t, uint8_t scope,
+                                    uint32_t tag) noexcept nogil:
+    """What the path rules say of a tag in a scope; NULL: nothing."""
+    cdef uint64_t key = ((<uint64_t>scope << 32) | tag) + 1
+    cdef uint32_t i
+    if t.scope_mask == 0:
+        return NULL
+    i = _spread(key, t.scope_mask)
+    while t.scopes[i].key:
+        if t.scopes[i].key == key:
+            return &t.scopes[i]
+        i = (i + 1) & t.scope_mask
+    return NULL
+
+
+cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t action, uint8_t arg,
+                         int next) noexcept:
+    """In `scope` the tag has this action (UNCHANGED: the one it has anywhere), and its items are
+    in the scope `next`. Scope 0 is every place without one of its own."""
+    cdef uint64_t key = ((<uint64_t>scope << 32) | tag) + 1
+    cdef uint32_t i
+    if t.scopes == NULL:
+        t.scopes = <ScopeRule *>calloc(4096, sizeof(ScopeRule))
+        if t.scopes == NULL:
+            return -1
+        t.scope_mask = 4095
+    if t.n_scope_rules > 3000 or not 0 <= next <= MAX_SCOPES:
+        return -1
+    i = _spread(key, t.scope_mask)
+    while t.scopes[i].key and t.scopes[i].key != key:
+        i = (i + 1) & t.scope_mask
+    t.n_scope_rules += t.scopes[i].key == 0
+    t.scopes[i].key = key
+    t.scopes[i].next = next
+    if action != UNCHANGED:
+        t.scopes[i].has_rule = True
+        t.scopes[i].rule = Rule(0, action, BLANK, arg)
+    return 0
+
+
 # -- literals and the last check -------------------------------------------------------------
 
 cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t when_short) noexcept:
@@ -377,7 +456,7 @@ cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t 
 
 
 cdef int _check_rule(const RuleTable *t, const Rule *r) noexcept:
-    if (r.vr > 34 or r.action > DOCUMENT or r.veiled > DOCUMENT
+    if (r.vr > 34 or r.action > HASH or r.veiled > HASH
             or ((r.action == LITERAL or r.veiled == LITERAL) and r.arg >= t.n_literals)):
         return -1
     return 0
@@ -397,10 +476,14 @@ cdef int rules_check(const RuleTable *t) noexcept:
         if _check_rule(t, &t.rules[i]) < 0:
             return -1
     for i in range(35):
-        if t.by_vr[i] > DUMMY:
+        if t.by_vr[i] > HASH or t.by_vr[i] == LITERAL:
             return -1
     if t.private_mask:
         for i in range(t.private_mask + 1):
             if t.private_keys[i] and _check_rule(t, &t.private_rules[i]) < 0:
+                return -1
+    if t.scope_mask:
+        for i in range(t.scope_mask + 1):
+            if t.scopes[i].has_rule and _check_rule(t, &t.scopes[i].rule) < 0:
                 return -1
     return _check_rule(t, &t.private_default)

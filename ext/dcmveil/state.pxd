@@ -25,8 +25,10 @@ cdef enum:
     FORM_LIMIT = 65536          # a value with an unknown VR, held to see the header after it
     CREATOR_LIMIT = 128         # a private creator is an LO of at most 64; some are longer
     BLOCK_LIMIT = 4096          # private blocks reserved in the open data sets at one time
+    SAFE_LIMIT = 64             # private blocks that one file may declare safe; real ones: under 20
     SKIP_LEAST = 4096           # a shorter rest of a bulk value is not worth a skip
     DOCUMENT_HEAD = 1024        # bytes of an encapsulated document shown to choose the blank one
+    TRACE_LIMIT = 4096          # bytes of a value that a trace shows
     OP_CAPACITY = 1024          # operations between two calls of the layout
     OP_ROOM = 4                 # the most that one element or item adds
 
@@ -136,11 +138,18 @@ cdef struct Frame:
     uint8_t undefined           # undefined length: closed by a delimiter
     uint8_t veiled              # inside a blanked sequence
     uint8_t fresh               # no header of this data set was read yet
+    uint8_t scope               # of the path rules
     Geometry image              # in a blanked item only
 
 cdef struct Block:              # a private block, PS3.5 section 7.8.1
     uint32_t key                # group << 8 | block
     uint16_t creator            # 0: not a known one
+    uint8_t safe                # index + 1 into the blocks that the file declares safe
+
+cdef struct SafeBlock:          # (0008,0300) Private Data Element Characteristics Sequence
+    uint64_t creator            # hash
+    uint32_t group
+    uint8_t elements[32]        # a bit for each low byte that is safe
 
 cdef struct Element:
     uint64_t header             # absolute offset
@@ -154,6 +163,7 @@ cdef struct Element:
     uint8_t action
     uint8_t arg
     uint8_t veils               # a sequence here is a blanked one
+    uint8_t scope               # of its items
 
 cdef struct Op:
     uint64_t header             # absolute offset of the header this belongs to
@@ -168,6 +178,7 @@ cdef struct Op:
     uint8_t arg
     uint8_t header_length       # of a close: 8 when a delimiter stands there
     uint8_t encoding
+    uint8_t veiled              # inside a blanked sequence; of an open: it is one itself
     Geometry image              # for PIXELS
 
 cdef struct Span:
@@ -199,6 +210,9 @@ cdef struct Machine:
     uint8_t directory           # a DICOMDIR: group 0004 belongs here
     uint8_t audio               # a SOP class whose waveform is a voice
     uint8_t accept_cut_pixels
+    uint8_t trace               # operations for kept values too
+    SafeBlock safe[SAFE_LIMIT]
+    uint32_t n_safe
     uint32_t barrier            # scout: stops at the first top-level tag past this one
     uint64_t known_meta_end     # where an earlier scout saw group 0002 end; 0: not known
     # what was seen
@@ -211,6 +225,8 @@ cdef struct Machine:
     Span sop_instance
     Span patient_name
     Span patient_id
+    Span characteristics        # (0008,0300), its items
+    uint8_t characteristics_encoding
     uint64_t meta_end
     uint64_t elements
     uint64_t counts[16]         # values per action

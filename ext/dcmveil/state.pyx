@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from dcmveil.rules cimport ZERO
-from dcmveil.tags cimport CHARACTER_SET, FLOAT_PIXELS, PATIENT_ID, PIXEL_DATA
+from dcmveil.tags cimport CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PIXEL_DATA
 
 cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
 
@@ -75,6 +75,7 @@ cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done, uint32
     op.arg = e.arg
     op.header_length = e.header_length
     op.encoding = m.stack[m.depth].encoding
+    op.veiled = m.stack[m.depth].veiled
     op.image = m.stack[m.depth].image
     if done == 0:
         m.counts[action] += 1
@@ -120,6 +121,8 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
         op.header_length = delimiter
         op.total = UNDEFINED if f.undefined else 0
         op.encoding = f.encoding
+        if m.depth == 1 and f.tag == CHARACTERISTICS and m.characteristics.length == 0:
+            m.characteristics.length = m.pos - m.characteristics.offset
     m.n_blocks = f.blocks
     m.depth -= 1
     m.pos += delimiter

@@ -6,6 +6,7 @@ cdef enum:
     CHARACTER_SET = 0x00080005
     SOP_CLASS = 0x00080016
     SOP_INSTANCE = 0x00080018
+    CHARACTERISTICS = 0x00080300    # Private Data Element Characteristics Sequence
     PATIENT_NAME = 0x00100010
     PATIENT_ID = 0x00100020
     FRAMES = 0x00280008

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
 from dcmveil.state cimport Op, WHOLE_LIMIT
-from dcmveil.rules cimport BLANK, CLEAR, DUMMY, LEAVE, LITERAL, Literal, RuleTable
+from dcmveil.rules cimport BLANK, CLEAR, DUMMY, KEEP, LEAVE, LITERAL, Literal, RuleTable
 from dcmveil.vr cimport AE, AS, CS, DA, DS, DT, IS, TM, UI, UR, VR_PLAIN, VR_TEXT, vr_flags
 
 cdef const char *WORD = b"ANON"
@@ -90,6 +90,8 @@ cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept 
     cdef uint8_t flags = vr_flags(op.vr)
     cdef uint8_t action = op.action
     cdef const Literal *literal
+    if action == KEEP:
+        return
     if action == LITERAL:
         literal = &t.literals[op.arg]
         if flags & VR_TEXT or op.vr == UI:

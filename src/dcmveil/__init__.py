@@ -11,16 +11,18 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-_HOME = {
+_HOME = {  # public name -> module, and the name in there where it is another
     "DcmveilError": "errors",
     "DicomError": "errors",
     "KeyFileError": "errors",
     "Profile": "profile",
+    "PseudonymTable": "pseudonyms",
     "Report": "report",
     "Session": "session",
     "UsageError": "errors",
     "Veil": "veil",
-    "load_profile": "profile",
+    "load_profile": "profile:load",
+    "load_pseudonyms": "pseudonyms:load_table",
     "new_key": "keys",
     "read_key": "keys",
     "write_key": "keys",
@@ -30,12 +32,14 @@ __all__ = [
     "DicomError",
     "KeyFileError",
     "Profile",
+    "PseudonymTable",
     "Report",
     "Session",
     "UsageError",
     "Veil",
     "__version__",
     "load_profile",
+    "load_pseudonyms",
     "new_key",
     "read_key",
     "write_key",
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile
+    from .pseudonyms import PseudonymTable
+    from .pseudonyms import load_table as load_pseudonyms
     from .report import Report
     from .session import Session
     from .veil import Veil
@@ -56,8 +62,10 @@ def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = __import__(f"{__name__}.{home}", fromlist=[name])
-    value: object = getattr(module, "load" if name == "load_profile" else name)
+    module, _, original = home.partition(":")
+    value: object = getattr(
+        __import__(f"{__name__}.{module}", fromlist=[module]), original or name
+    )
     globals()[name] = value
     return value
 

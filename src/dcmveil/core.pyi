@@ -1,6 +1,6 @@
 """The typed face of the compiled core (ext/dcmveil/core.pyx)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 KEEP: int
@@ -9,8 +9,17 @@ DUMMY: int
 UID: int
 LITERAL: int
 DOCUMENT: int
+SHIFT: int
+YEAR: int
+ZERO_TIME: int
+PSEUDONYM: int
+HASH: int
 CHECK_UID: int
+WIPE: int
+ZERO: int
 PIXELS: int
+BY_ROW: int
+VR_NAMES: tuple[str, ...]
 ACTION_NAMES: tuple[str, ...]
 CUT: int
 LEAVE: int
@@ -31,12 +40,34 @@ REASONS: tuple[str, ...]
 SPANS: tuple[str, ...]
 
 Buffer = bytearray | memoryview
-# (action, value bytes, geometry of an icon | length of a document | None)
-Ask = tuple[int, bytes, Any]
-Answer = bytes | tuple[bytes, int, bytes] | None
+# (action, value bytes, VR, geometry of an icon | length of a document | argument of the rule)
+Ask = tuple[int, bytes, int, Any]
+# new bytes of the same length | head, fill byte and tail of a document | why it must be refused
+Answer = bytes | tuple[bytes, int, bytes] | str
+# (((tag of an open sequence, item number), ...), tag, VR, action, in or opening a blanked
+# sequence, absolute offset of the span, bytes of the value before it, length of the span, length
+# of the value field, old bytes, new bytes or None for a sequence); bytes up to 4096
+Trace = tuple[
+    tuple[tuple[int, int], ...], int, int, int, bool, int, int, int, int, bytes, bytes | None
+]
 
 class Rules:
     frozen: bool
+    def __init__(self, unknown: int = ...) -> None: ...
+    def set_known(self, action: int) -> None: ...
+    def set_private(
+        self,
+        creator: str,
+        group: int,
+        low: int,
+        action: int | None = None,
+        veiled: int | None = None,
+        arg: int | None = None,
+    ) -> None: ...
+    def set_private_default(self, action: int, walk: bool) -> None: ...
+    def set_scope(
+        self, scope: int, tag: int, action: int | None, arg: int, next: int
+    ) -> None: ...
     def load(self, dictionary: bytes, private_dictionary: bytes) -> None: ...
     def literal(self, data: bytes, when_short: int) -> int: ...
     def set(
@@ -62,7 +93,13 @@ class Rewriter:
         directory: bool = False,
         audio: bool = False,
         accept_cut_pixels: bool = False,
+        trace: list[Trace] | None = None,
     ) -> None: ...
+    def declare_safe(
+        self, group: int, creator: bytes, elements: Iterable[int] | None
+    ) -> None: ...
+    @property
+    def characteristics(self) -> tuple[int, int, int] | None: ...
     def step(self, window: Buffer, filled: int, eof: bool) -> int: ...
     def drop(self, n: int) -> None: ...
     def cut(self, offset: int) -> None: ...

@@ -15,7 +15,7 @@ show it. A UTC offset, or a range of dates, needs whole dates: 2020-0115 would p
 from __future__ import annotations
 
 from .errors import UsageError
-from .keys import _check_key, keyed_hash
+from .keys import check_key, keyed_hash
 
 TYPE_CHECKING = False  # as typing has it, without importing typing
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class DateShifter:
     __slots__ = ("_count", "_empty_hash", "_least")
 
     def __init__(self, key: bytes, least: int, most: int) -> None:
-        _check_key(key)
+        check_key(key)
         if least < -MOST_DAYS or most > MOST_DAYS:
             raise UsageError(f"dates are moved by {MOST_DAYS} days at most")
         count = most - least + 1

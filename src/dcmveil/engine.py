@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from . import core
-from .keys import RunMark, UidMapper
+from .errors import DicomError
+from .keys import UUID_ROOT, RunMark, UidMapper
+from .profile.model import PSEUDONYM_KINDS
 from .profile.tables_io import read_text, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .core import Answer, Ask
+    from .dates import DateShifter
     from .profile import Profile
+    from .pseudonyms import Pseudonyms, PseudonymTable
 
 # How the data set of each kind of transfer syntax is encoded (PS3.5 annex A).
 _ENCODING_OF_KIND = {
@@ -24,16 +28,32 @@ DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 AUDIO_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.4.2"})
 
 
+_PSEUDONYM_NOTES = {
+    "hashed": "pseudonym from a hash, since the value is not plain ASCII: two may become equal",
+    "guessable": "pseudonym of so few possible values that it can be guessed: use a table",
+}
+
+
 class Engine:
     """Everything that the sessions of one profile and key share."""
 
-    def __init__(self, profile: Profile, key: bytes, uid_root: str) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        key: bytes,
+        uid_root: str = UUID_ROOT,
+        table: PseudonymTable | None = None,
+    ) -> None:
         registered = frozenset(
             line.encode()
             for line in read_text("registered_uids.txt").splitlines()
             if not line.startswith("#")
         )
         self.profile = profile
+        self._key = key
+        self._table = table
+        self._dates: DateShifter | None = None
+        self._pseudonyms: Pseudonyms | None = None
         self.uids = UidMapper(key, registered, uid_root)
         self.mark = RunMark(key, profile.digest)
         self._kinds = dict(row for row in rows(read_text("transfer_syntaxes.tsv")))
@@ -50,9 +70,41 @@ class Engine:
             return None if ours else core.UNREGISTERED, False
         return _ENCODING_OF_KIND.get(kind), kind == "deflated"
 
-    def answers(self, syntax: str, second_run: bool) -> Answers:
-        """What gives the core new values for one input of that transfer syntax."""
-        return Answers(self.uids, syntax, second_run)
+    def answers(self, syntax: str, patient_id: bytes, second_run: bool) -> Answers:
+        """What gives the core new values for one input of that transfer syntax and patient."""
+        return Answers(self, syntax, patient_id, second_run)
+
+    @property
+    def dates(self) -> DateShifter:
+        """Made when a date is first moved: most profiles move none."""
+        if self._dates is None:
+            from .dates import DateShifter
+
+            self._dates = DateShifter(self._key, *self.profile.draft.shift_days)
+        return self._dates
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """Made when a pseudonym is first asked for."""
+        if self._pseudonyms is None:
+            from .pseudonyms import Pseudonyms
+
+            self._pseudonyms = Pseudonyms(self._key, self._table)
+        return self._pseudonyms
+
+    def hash_value(self, value: bytes) -> bytes:
+        """A keyed hash in place of a value."""
+        from .pseudonyms import hash_value
+
+        return hash_value(self._key, value, len(value))
+
+    def days_for(self, patient_id: bytes) -> int | None:
+        """How far the dates of a patient move, None: they are blanked."""
+        if self._table is not None:
+            found = self._table.look_up(patient_id)
+            if found is not None and found[1] is not None:
+                return found[1]
+        return self.dates.days_for(patient_id)
 
 
 class Answers:
@@ -61,38 +113,87 @@ class Answers:
     second_run: the input bears the mark of an earlier run, so its keyed values stay.
     """
 
-    def __init__(self, uids: UidMapper, syntax: str, second_run: bool) -> None:
+    def __init__(
+        self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool
+    ) -> None:
         self.notes: dict[str, int] = {}
+        self._engine = engine
         self._syntax = syntax
-        self._new_uids = uids.keep_value if second_run else uids.map_value
-        self._kept_uids = uids.keep_value
+        self._patient_id = patient_id
+        self._second_run = second_run
+        self._days: int | None = None
+        self._days_known = False
+        self._new_uids = engine.uids.keep_value if second_run else engine.uids.map_value
+        self._kept_uids = engine.uids.keep_value
 
     def __call__(self, asks: list[Ask]) -> list[Answer]:
         """One batch: the values of a window that need more than the rule table."""
         new: list[Answer] = []
-        for action, value, about in asks:
+        for action, value, vr, about in asks:
             if action == core.UID:
                 new.append(self._new_uids(value))
             elif action == core.CHECK_UID:
                 new.append(self._kept_uids(value))
             elif action == core.PIXELS:
                 new.append(_blank_pixels(self._syntax, value, about))
-            else:
+            elif action == core.DOCUMENT:
                 new.append(self._blank_document(value, about))
+            elif action == core.PSEUDONYM:
+                new.append(self._pseudonym(value, PSEUDONYM_KINDS[about]))
+            elif action == core.HASH:
+                new.append(value if self._second_run else self._engine.hash_value(value))
+            else:
+                new.append(self._date(action, value, core.VR_NAMES[vr]))
         return new
+
+    def _date(self, action: int, value: bytes, vr: str) -> bytes:
+        from . import dates
+
+        if action == core.YEAR:
+            return dates.year_only(value)
+        if action == core.ZERO_TIME:
+            return dates.zero_time(value)
+        if self._second_run:
+            return dates.remembered(vr, value)
+        if not self._days_known:
+            self._days_known = True
+            self._days = self._engine.days_for(self._patient_id)
+        if self._days is None:
+            self._note("date blanked: there is no Patient ID to move it by")
+        return dates.shift(vr, value, self._days)
+
+    def _pseudonym(self, value: bytes, kind: str) -> bytes | str:
+        """A value's own pseudonym; or the one of the Patient ID, fitted to the field."""
+        if self._second_run:
+            return value
+        from .pseudonyms import fit
+
+        pseudonyms = self._engine.pseudonyms
+        try:
+            if kind == "patient-id":
+                return fit(pseudonyms.replace("patient", self._patient_id), len(value))
+            return pseudonyms.replace_each(kind, value)
+        except DicomError as error:
+            return error.reason
+        finally:
+            for name, count in pseudonyms.take_counts().items():
+                if count:
+                    self._note(_PSEUDONYM_NOTES[name])
+
+    def _note(self, text: str) -> None:
+        self.notes[text] = self.notes.get(text, 0) + 1
 
     def _blank_document(self, first_bytes: bytes, length: int) -> tuple[bytes, int, bytes]:
         from .documents import blank_document
 
         fill, valid = blank_document(first_bytes, length)
         if not valid:
-            note = "encapsulated document of no known format set to zeros"
-            self.notes[note] = self.notes.get(note, 0) + 1
+            self._note("encapsulated document of no known format set to zeros")
         return fill.head, fill.fill, fill.tail
 
 
-def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | None:
-    """Encapsulated pixel data of the same fragments, with a blank image in them."""
+def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | str:
+    """Encapsulated pixel data of the same fragments with a blank image in them, or why not."""
     from .codestreams import Geometry, blank_fragments
 
     height, width, samples, allocated, stored, frames = geometry
@@ -100,7 +201,7 @@ def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> b
     image = Geometry(height, width, samples or 1, allocated or 8, stored or allocated or 8)
     blank = blank_fragments(syntax, image, frames or 1, [length for _, length in pieces[1:]])
     if blank is None:
-        return None
+        return "no blank image of the same size and transfer syntax fits this icon"
     new = bytearray(fragments)
     for (start, length), piece in zip(pieces[1:], blank, strict=True):
         new[start : start + length] = piece

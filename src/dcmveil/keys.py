@@ -45,7 +45,7 @@ def _key_fault(key: bytes) -> str:
     return ""
 
 
-def _check_key(key: bytes) -> None:
+def check_key(key: bytes) -> None:
     fault = _key_fault(key)
     if fault:
         raise UsageError(fault)
@@ -61,7 +61,7 @@ def format_key(key: bytes) -> str:
 
     Raises UsageError for a key that is not 32 bytes, or is one repeated byte.
     """
-    _check_key(key)
+    check_key(key)
     return f"{_KEY_PREFIX.decode()}{key.hex()}\n"
 
 
@@ -280,7 +280,7 @@ class UidMapper:
     )
 
     def __init__(self, key: bytes, registered: frozenset[bytes], root: str = UUID_ROOT) -> None:
-        _check_key(key)
+        check_key(key)
         fault = _root_fault(root)
         if fault:
             raise UsageError(f"the UID root {fault}")
@@ -430,7 +430,7 @@ class RunMark:
     __slots__ = ("_file_hash", "_head")
 
     def __init__(self, key: bytes, profile_digest: bytes) -> None:
-        _check_key(key)
+        check_key(key)
         profile_hash = keyed_hash(key, "prof", _PROFILE_MAC_BYTES)
         profile_hash.update(profile_digest)
         self._head = _MARK_MAGIC + profile_hash.digest()

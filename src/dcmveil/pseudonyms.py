@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 from .errors import DicomError, UsageError
-from .keys import CACHE_LIMIT, _check_key, keyed_hash
+from .keys import CACHE_LIMIT, check_key, keyed_hash
 
 TYPE_CHECKING = False  # as typing has it, without importing typing
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Pseudonyms:
     __slots__ = ("_cache", "_empty_hash", "_table", "guessable", "hashed")
 
     def __init__(self, key: bytes, table: PseudonymTable | None = None) -> None:
-        _check_key(key)
+        check_key(key)
         self._empty_hash = keyed_hash(key, "pseudo", 64)
         self._table = table
         self._cache: dict[tuple[str, bytes], tuple[bytes, int]] = {}
@@ -161,7 +161,7 @@ def hash_value(key: bytes, old: bytes, length: int) -> bytes:
     It is legal in CS and any other text (PS3.5 table 6.2-1): 64 digits at most, the rest spaces.
     Padding does not count, and an empty value stays empty. Raises UsageError for a bad key.
     """
-    _check_key(key)
+    check_key(key)
     value = _significant(old)
     if not value:
         return b" " * length

@@ -21,10 +21,12 @@ from .report import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from .core import Answer, Ask
+    from .core import Answer, Ask, Trace
     from .engine import Engine
+
+    Watch = Callable[[int, bytes, bytes], None]
 
 WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
@@ -38,7 +40,12 @@ _REFUSED_MARKS = {
 
 
 class Session:
-    """The state of one input. `done` once all is settled; then `report` is complete."""
+    """The state of one input. `done` once all is settled; then `report` is complete.
+
+    For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
+    `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
+    Then a deflated data set comes out inflated.
+    """
 
     def __init__(
         self,
@@ -48,12 +55,16 @@ class Session:
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
         window: int = WINDOW,
+        trace: list[Trace] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
         self._window = bytearray(window)
+        self._trace = trace
+        self._watch = watch
         self._filled = 0
         self._scout: core.Rewriter | None = core.Rewriter(
             engine.profile.rules, _no_answers, scout=True
@@ -171,7 +182,9 @@ class Session:
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
-        answers = engine.answers(self.report.transfer_syntax, self.report.second_run)
+        answers = engine.answers(
+            self.report.transfer_syntax, self._value(scout, "patient_id"), self.report.second_run
+        )
         self._notes = answers.notes
         self._rewriter = core.Rewriter(
             engine.profile.rules,
@@ -179,13 +192,26 @@ class Session:
             directory=self._is_directory(scout),
             audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
+            trace=self._trace,
         )
+        if engine.profile.draft.honours_characteristics:
+            self._declare_safe(scout, self._rewriter)
         if self._is_directory(scout):
             self._rewriter.set_barrier(_DIRECTORY_BARRIER)
         self._rewriter.set_meta_end(scout.meta_end)
         self._barrier = scout.position
         self._scout = None
         engine.uids.take_counts()  # those of an input that was refused half-way
+
+    def _declare_safe(self, scout: core.Rewriter, rewriter: core.Rewriter) -> None:
+        """Private elements that the file itself says are safe (PS3.15 section E.3.10)."""
+        if scout.characteristics is None:
+            return
+        from .characteristics import safe_blocks
+
+        offset, length, encoding = scout.characteristics
+        for block in safe_blocks(bytes(self._window[offset : offset + length]), encoding):
+            rewriter.declare_safe(*block)
 
     def _value(self, rewriter: core.Rewriter, name: str) -> bytes:
         """A value from before the barrier, as it stands in the window."""
@@ -211,6 +237,7 @@ class Session:
     def _rewrite(self, eof: bool) -> Iterator[bytes | memoryview]:
         rewriter = self._rewriter
         assert rewriter is not None
+        before = b"" if self._watch is None else bytes(self._window[: self._filled])
         status = rewriter.step(self._window, self._filled, eof)
         if status == core.SYNTAX:
             rewriter.set_encoding(self._encoding)
@@ -222,6 +249,8 @@ class Session:
         settled = 0 if self._held else min(rewriter.position - rewriter.base, self._filled)
         if settled:
             with memoryview(self._window) as view:
+                if self._watch is not None:
+                    self._watch(rewriter.base, before[:settled], bytes(view[:settled]))
                 yield from self._emit(view[:settled])
             rest = self._filled - settled
             self._window[:rest] = self._window[settled : self._filled]
@@ -238,7 +267,7 @@ class Session:
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes, through deflate where the data set is deflated."""
-        if self._packed is None:
+        if self._packed is None or self._watch is not None:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -306,7 +335,7 @@ class Session:
             yield from self._advance(True)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None:
+        if self._packed is not None and self._watch is None:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece

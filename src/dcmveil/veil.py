@@ -10,8 +10,14 @@ from .session import HOLD_LIMIT, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .core import Trace
     from .faces.stream import Readable, Writable
+    from .inspect import Edit, Source
+    from .pseudonyms import PseudonymTable
     from .report import Report
+    from .session import Watch
 
 Bytes = bytes  # inside the class, `bytes` is the method
 
@@ -25,9 +31,13 @@ class Veil:
     """De-identification with one profile and one key (PS3.15 Annex E), in the fixed layout:
     output length equals input length, and every element keeps its offset, tag, VR and length.
 
-    profile            the name of one that ships, or a Profile
+    profile            the name of one that ships, a TOML file's name, or a Profile
+    options            of PS3.15 Table E.1-1, such as "retain-uids", for a profile given by name
+    edition            of PS3.15, such as "2023b", for the profile basic given by name
     key                32 secret bytes; the same key gives the same new UIDs, today and next year
     uid_root           UID root for new UIDs, where the field has room for it
+    pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
+                       there is an error for its file
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
@@ -40,27 +50,33 @@ class Veil:
         self,
         profile: str | Profile = "basic",
         *,
+        options: tuple[str, ...] | list[str] = (),
+        edition: str | None = None,
         key: Bytes | None = None,
         uid_root: str = "2.25",
+        pseudonyms: PseudonymTable | None = None,
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
     ) -> None:
         if key is None:
             raise UsageError(NO_KEY)
-        self.profile = load(profile) if isinstance(profile, str) else profile
-        self._engine = Engine(self.profile, key, uid_root)
+        self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
+        self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
 
-    def session(self) -> Session:
-        """The state machine of one input, without I/O, for those who bring their own loop."""
+    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """The state machine of one input, without I/O, for those who bring their own loop, or want
+        to look on (see Session)."""
         return Session(
             self._engine,
             accept_cut_pixels=self._accept_cut_pixels,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
+            trace=trace,
+            watch=watch,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -80,3 +96,10 @@ class Veil:
     def reader(self, src: Readable) -> Reader:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
         return Reader(self.session(), src)
+
+    def plan(self, source: Source) -> Iterator[Edit]:
+        """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises
+        DicomError where the input would be refused, after what comes before it."""
+        from .inspect import edits
+
+        return edits(self, source)

@@ -27,7 +27,10 @@ class Plan:
 
     def __init__(self) -> None:
         self.command: Callable[[Plan], int] = _stream
-        self.profile = "basic"
+        self.profile = "basic"  # a name, or a TOML file
+        self.options: list[str] = []
+        self.edition: str | None = None
+        self.pseudonyms: str | None = None
         self.key_file: str | None = os.environ.get("DCMVEIL_KEY_FILE") or None
         self.ephemeral_key = False
         self.uid_root = "2.25"
@@ -36,11 +39,25 @@ class Plan:
         self.atomic = False
         self.quiet = False
         self.new_key_file: str | None = None
+        self.format = "table"
+        self.conformance = False
+        # of inspect
+        self.file = "-"
+        self.json = False
+        self.show_values = False
+        self.changes = False
+        self.color = True
 
 
 # The options of the pipe that are understood without argparse.
 _PLAIN_FLAGS = {"--quiet": "quiet", "--atomic": "atomic", "--ephemeral-key": "ephemeral_key"}
-_PLAIN_VALUES = {"--key-file": "key_file", "--profile": "profile"}
+_PLAIN_VALUES = {
+    "--key-file": "key_file",
+    "--profile": "profile",
+    "--edition": "edition",
+    "--pseudonyms": "pseudonyms",
+    "--option": "options",
+}
 
 
 def run() -> None:
@@ -75,9 +92,15 @@ def main(arguments: list[str]) -> int:
 
 
 def say(text: str) -> None:
-    """One line to the person; data never goes there, nor words to the data."""
+    """Lines to the person; data never goes there, nor words to the data."""
     if sys.stderr is not None:  # print would take standard output instead
-        print(f"dcmveil: {text}", file=sys.stderr)
+        for line in text.splitlines():
+            print(f"dcmveil: {line}", file=sys.stderr)
+
+
+def option_names(text: str) -> list[str]:
+    """The names in one --option: one, or several with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _plain_plan(arguments: list[str]) -> Plan | None:
@@ -93,7 +116,10 @@ def _plain_plan(arguments: list[str]) -> Plan | None:
             value = next(rest, "")
             if not value or value.startswith("-"):
                 return None
-            setattr(plan, _PLAIN_VALUES[argument], value)
+            if argument == "--option":
+                plan.options += option_names(value)
+            else:
+                setattr(plan, _PLAIN_VALUES[argument], value)
         else:
             return None
     return plan

@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from .. import __version__
-from . import Plan
+from . import Plan, inspecting, option_names
 from .pipe import run_pipe
+from .profiles import FORMATS, check_profile, list_profiles, show_profile
 
 _DESCRIPTION = """\
 De-identify DICOM as it streams: the values that a profile of PS3.15 Annex E names are rewritten in
@@ -30,7 +31,7 @@ def parse(arguments: list[str]) -> Plan:
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    named = arguments[0] in ("stream", "key", "-h", "--help", "--version")
+    named = arguments[0] in ("stream", "inspect", "profile", "key", "-h", "--help", "--version")
     plan = parser.parse_args(arguments if named else ["stream", *arguments], namespace=Plan())
     assert isinstance(plan, Plan)
     return plan
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "then in a temporary file)",
     )
 
+    _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
+
+    inspecting.add_parser(commands, _add_common)
     key = commands.add_parser("key", help="make a key", description="Keys of a project.")
     key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = key_commands.add_parser(
@@ -81,7 +85,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     def add(*names: str, **options: object) -> None:
         parser.add_argument(*names, default=argparse.SUPPRESS, **options)  # type: ignore[arg-type]
 
-    add("--profile", metavar="NAME", help="basic: PS3.15 Table E.1-1, edition 2026d (default)")
+    add(
+        "--profile",
+        metavar="NAME",
+        help="basic: PS3.15 Table E.1-1 (default); sup142; omidb; or a file that ends in .toml",
+    )
+    _add_options(parser)
+    add(
+        "--pseudonyms",
+        metavar="FILE",
+        help="a table of your own: CSV with the columns old, new and perhaps shift_days",
+    )
     add(
         "--key-file",
         metavar="FILE",
@@ -104,6 +118,57 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="treat a file as new that bears the mark of another key or profile",
     )
     add("--quiet", action="store_true", help="errors only, no notes")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """What a profile can be changed by, for every command that takes one."""
+    parser.add_argument(
+        "--option",
+        dest="options",
+        metavar="NAME",
+        action="extend",
+        type=option_names,
+        default=argparse.SUPPRESS,
+        help="an option of PS3.15 Table E.1-1, such as retain-uids; may be repeated, or hold "
+        "several with commas (`dcmveil profile list` lists them)",
+    )
+    parser.add_argument(
+        "--edition",
+        metavar="EDITION",
+        default=argparse.SUPPRESS,
+        help="the edition of PS3.15 for the profile basic (default: 2026d)",
+    )
+
+
+def _add_profile_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    listing = commands.add_parser("list", help="profiles, options and editions that ship")
+    listing.set_defaults(command=list_profiles)
+
+    show = commands.add_parser(
+        "show",
+        help="every row of a profile",
+        description="Show what a profile does: its rows, each with where it comes from.",
+    )
+    show.add_argument("profile", metavar="NAME", help="a profile, or a file that ends in .toml")
+    _add_options(show)
+    show.add_argument("--format", choices=FORMATS, default=argparse.SUPPRESS)
+    show.add_argument(
+        "--conformance",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the statement that PS3.15 section E.1.3 asks for, in Markdown",
+    )
+    show.set_defaults(command=show_profile)
+
+    check = commands.add_parser(
+        "check",
+        help="find the mistakes of a profile file",
+        description="Read a profile file and say what is wrong with it, line by line. The exit "
+        "status is 2 if anything is.",
+    )
+    check.add_argument("profile", metavar="FILE")
+    check.set_defaults(command=check_profile)
 
 
 def _new_key(plan: Plan) -> int:

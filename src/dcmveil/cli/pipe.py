@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from ..pseudonyms import PseudonymTable
     from ..report import Report
     from . import Plan
 
@@ -52,11 +53,22 @@ def make_veil(plan: Plan) -> Veil:
         raise UsageError(f"{NO_KEY} (--key-file, DCMVEIL_KEY_FILE, --ephemeral-key)")
     return Veil(
         plan.profile,
+        options=plan.options,
+        edition=plan.edition,
         key=key,
         uid_root=plan.uid_root,
+        pseudonyms=_pseudonyms(plan.pseudonyms),
         accept_cut_pixels=plan.accept_truncated,
         ignore_mark=plan.ignore_mark,
     )
+
+
+def _pseudonyms(path: str | None) -> PseudonymTable | None:
+    if path is None:
+        return None
+    from ..pseudonyms import load_table
+
+    return load_table(path)
 
 
 def _same_file(one: int, other: int) -> bool:
@@ -106,7 +118,7 @@ class _Whole:
         self._file = file
 
     def write(self, data: bytes) -> int:
-        from ..faces.stream import _write
+        from ..faces.stream import write_all
 
-        _write(self._file, data)
+        write_all(self._file, data)
         return len(data)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def stream(session: Session, src: Readable, dst: Writable) -> Report:
     """Rewrite all of src into dst. Raises DicomError; what was written until then was rewritten."""
     for data in _run(session, src):
-        _write(dst, data)
+        write_all(dst, data)
     return session.report
 
 
@@ -31,18 +31,18 @@ def _run(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
     while not session.done:
         with session.room() as room:
             if session.skip:
-                n = _fill(src, room[: session.skip])
+                n = read_into(src, room[: session.skip])
                 if n:
                     yield room[:n]
         if session.skip:
             session.passed(n)
             continue
         with session.room() as room:
-            n = _fill(src, room)
+            n = read_into(src, room)
         yield from session.push(n)
 
 
-def _fill(src: Readable, room: memoryview) -> int:
+def read_into(src: Readable, room: memoryview) -> int:
     """Read into room; how many bytes, 0 at the end of the input."""
     readinto = getattr(src, "readinto", None)
     if readinto is not None:
@@ -57,7 +57,7 @@ def _fill(src: Readable, room: memoryview) -> int:
     return int(n)
 
 
-def _write(dst: Writable, data: bytes | memoryview) -> None:
+def write_all(dst: Writable, data: bytes | memoryview) -> None:
     """All of data: a raw file or a pipe may take less at a time."""
     while len(data):
         n = dst.write(data)

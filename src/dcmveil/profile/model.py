@@ -1,0 +1,225 @@
+"""A profile while it is put together: rows with their reasons, and the switches beside them.
+
+Whatever a profile comes from (the tables of the standard, options, a file of the user), it becomes
+a Draft; `freeze` turns a Draft into the rule table of the core.
+"""
+
+from __future__ import annotations
+
+from .. import core
+from ..keys import digest_of
+from .tables_io import read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What a row can do, and the core's action for it. An argument follows a colon where the word has
+# one: the text of a literal, the kind of a pseudonym.
+ACTIONS = {
+    "keep": core.KEEP,
+    "blank": core.BLANK,
+    "dummy": core.DUMMY,
+    "uid": core.UID,
+    "document": core.DOCUMENT,
+    "shift": core.SHIFT,
+    "year": core.YEAR,
+    "zero-time": core.ZERO_TIME,
+    "pseudonym": core.PSEUDONYM,
+    "hash": core.HASH,
+    "set": core.LITERAL,
+    "set-or-keep": core.LITERAL,
+    "set-or-blank": core.LITERAL,
+}
+_WHEN_SHORT = {"set": core.CUT, "set-or-keep": core.LEAVE, "set-or-blank": core.CLEAR}
+# Kinds of pseudonyms: the value's own, in a domain; or that of the Patient ID, fitted to the field.
+PSEUDONYM_KINDS = ("patient", "patient-id", "accession")
+
+# Days by which dates are moved, at least and at most, unless a profile says otherwise: into the
+# past, up to ten years.
+SHIFT_DAYS = (-3650, -1)
+
+
+class Row:
+    """What happens to one tag or pattern of tags, and why.
+
+    pattern  ggggeeee in upper case, x for any hexadecimal digit
+    action   a word of ACTIONS, with its argument after a colon
+    source   where the row comes from, for people
+    vr       VR for tags that the dictionary does not have, None: as there
+    """
+
+    __slots__ = ("action", "pattern", "source", "vr")
+
+    def __init__(self, pattern: str, action: str, source: str, vr: str | None = None) -> None:
+        self.pattern = pattern
+        self.action = action
+        self.source = source
+        self.vr = vr
+
+    def __repr__(self) -> str:
+        return f"Row({self.pattern}, {self.action}, {self.source})"
+
+
+class Draft:
+    """A profile that can still be changed. `rows` are in order: of two that name a tag, the one
+    that was set last counts.
+
+    rows        for tags anywhere outside a blanked sequence
+    structure   for tags inside a blanked sequence
+    by_vr       actions for attributes that no row names, by VR
+    private     (creator, group, low byte of the element) -> row
+    paths       (tag of a sequence, ..., tag) -> row, matched at the end of an element's path
+    unlisted    action for public attributes of the dictionary that no row names
+    unknown     action for public tags that the dictionary does not have
+    private_default, walk_private
+                action for private attributes that no row names, and whether the items of their
+                sequences are decided on one by one
+    honours_characteristics
+                a file's own (0008,0300) may declare private elements safe
+    shift_days  least and most days that dates move by
+    codes       of CID 7050, for the profile and each option
+    base        the profile that ships that this one is made from, empty: none
+    edition     of PS3.15, where the profile has several
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.title = ""
+        self.options: tuple[str, ...] = ()
+        self.rows: dict[str, Row] = {}
+        self.structure: dict[str, Row] = {}
+        self.by_vr: dict[str, Row] = {}
+        self.private: dict[tuple[str, int, int], Row] = {}
+        self.paths: dict[tuple[int, ...], Row] = {}
+        self.unlisted = "keep"
+        self.unknown = "blank"
+        self.private_default = "blank"
+        self.walk_private = False
+        self.honours_characteristics = False
+        self.shift_days = SHIFT_DAYS
+        self.codes: list[str] = []
+        self.base = ""
+        self.edition = ""
+
+    def row_of(self, tag: str) -> Row | None:
+        """The row that counts for a tag, or for a pattern that lies in that of a row."""
+        last = None
+        for pattern, row in self.rows.items():
+            if pattern == tag or ("x" in pattern and covers(pattern, tag)):
+                last = row
+        return last
+
+    def set(self, row: Row) -> None:
+        """Add a row, after all others; one of the same pattern is replaced."""
+        self.rows.pop(row.pattern, None)
+        self.rows[row.pattern] = row
+
+    def freeze(self) -> Profile:
+        """The rule table of this profile. Raises ValueError for rows that do not fit it."""
+        dictionary = read_text("dictionary.txt")
+        rules = core.Rules(unknown=ACTIONS[self.unknown])
+        rules.load(dictionary.encode(), read_text("private_dictionary.txt").encode())
+        if self.unlisted != "keep":
+            rules.set_known(ACTIONS[self.unlisted])
+            for pattern, vr in _by_vr(dictionary, {"SQ", *self.by_vr}):
+                # a sequence that no row names is walked: its items are decided on one by one
+                of_vr = self.by_vr.get(vr)
+                rules.set(pattern, None, ACTIONS[of_vr.action] if of_vr else core.KEEP)
+        if self.private_default != "blank" or self.walk_private:
+            rules.set_private_default(ACTIONS[self.private_default], self.walk_private)
+        literals: dict[str, int] = {}
+        look_up = rules.look_up
+        for row in self.rows.values():
+            action, argument = _code(rules, row.action, literals)
+            pattern = row.pattern
+            if row.vr is None or "x" in pattern or look_up(int(pattern, 16))[0]:
+                rules.set(pattern, None, action, None, argument)
+            else:  # newer than the dictionary
+                veiled = core.UID if row.vr == "UI" else core.DUMMY
+                rules.set(pattern, row.vr, action, veiled, argument)
+        for row in self.structure.values():
+            action, argument = _code(rules, row.action, literals)
+            rules.set(row.pattern, None, None, action, argument if action else None)
+        for vr, row in self.by_vr.items():
+            rules.set_vr(vr, ACTIONS[row.action])
+        for (creator, group, low), row in self.private.items():
+            action, argument = _code(rules, row.action, literals)
+            rules.set_private(creator, group, low, action, None, argument)
+        for scope, tag, place, following in scopes(self.paths):
+            code, argument = (None, 0) if place is None else _code(rules, place.action, literals)
+            rules.set_scope(scope, tag, code, argument, following)
+        rules.freeze()
+        return Profile(self, rules, digest_of(dictionary, *self._facts()))
+
+    def _facts(self) -> Iterator[str]:
+        """All that the outcome depends on, for the digest. Names and reasons do not count."""
+        yield from (self.unlisted, self.unknown, self.private_default)
+        yield f"{self.walk_private} {self.honours_characteristics} {self.shift_days}"
+        for table in (self.rows, self.structure, self.by_vr, self.private, self.paths):
+            yield "\n".join([f"{key} {row.action} {row.vr}" for key, row in table.items()])
+
+
+class Profile:
+    """A named set of rules, frozen for the core.
+
+    rules       the table that the core looks up
+    digest      32 bytes that tell it from any other; a file's run mark is bound to it
+    draft       what it was made from, for those who want to read it
+    """
+
+    def __init__(self, draft: Draft, rules: core.Rules, digest: bytes) -> None:
+        self.name = draft.name
+        self.draft = draft
+        self.rules = rules
+        self.digest = digest
+
+
+def _code(rules: core.Rules, word: str, literals: dict[str, int]) -> tuple[int, int]:
+    """The core's action and argument for the word of a row."""
+    verb, _, argument = word.partition(":")
+    action = ACTIONS[verb]
+    if action == core.LITERAL:
+        if word not in literals:
+            literals[word] = rules.literal(argument.encode("ascii"), _WHEN_SHORT[verb])
+        return action, literals[word]
+    if action == core.PSEUDONYM:
+        return action, PSEUDONYM_KINDS.index(argument or "patient")
+    return action, core.BY_ROW if action == core.KEEP else 0
+
+
+def covers(pattern: str, tag: str) -> bool:
+    """Whether all tags of `tag`, itself perhaps a pattern, are among those of `pattern`."""
+    return all(p in ("x", t) for p, t in zip(pattern, tag, strict=True))
+
+
+def _by_vr(dictionary: str, vrs: set[str]) -> Iterator[tuple[str, str]]:
+    """Tags and patterns of the dictionary with one of these VRs, patterns first."""
+    lines = [line for line in dictionary.splitlines() if line[9:] in vrs and line[0] != "#"]
+    lines.sort(key=lambda line: "x" not in line)
+    for line in lines:
+        yield line[:8], line[9:]
+
+
+def scopes(
+    paths: dict[tuple[int, ...], Row],
+) -> Iterator[tuple[int, int, Row | None, int]]:
+    """(scope, tag, row or None, scope of its items) for the core.
+
+    A path matches the end of an element's path, so the scopes are the states of an Aho-Corasick
+    automaton: each is a beginning of some path, and stands for the longest one that the open
+    sequences end with. Scope 0 is the empty beginning.
+    """
+    beginnings = sorted({path[:n] for path in paths for n in range(len(path))}, key=len)
+    if not beginnings:
+        return
+    number = {beginning: i for i, beginning in enumerate(beginnings)}
+    tags = {tag for path in paths for tag in path}
+    for here in beginnings:
+        for tag in tags:
+            whole = (*here, tag)
+            endings = [whole[n:] for n in range(len(whole))]
+            row = next((paths[end] for end in endings if end in paths), None)
+            following = next((number[end] for end in endings if end in number), 0)
+            if row is not None or following:
+                yield number[here], tag, row, following
