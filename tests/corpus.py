@@ -87,6 +87,9 @@ READERS = {
 }
 
 
+COMMAND_OF = {reader: reader.split()[-1] for reader in READERS}
+
+
 def _opens(command: list[str], data: bytes) -> bool:
     with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
         file.write(data)

@@ -108,6 +108,8 @@ class Setting:
             overrules = action == "document" or action.startswith("set")
             if overrules or digits(tag) not in table:
                 table[digits(tag)] = self.of_decision(action)
+        if self.keeps_private():  # then the declaration of safe private elements is of use
+            table["00080302"] = STAYS, WALK
         for tag in ("00120063", "00280303"):  # what says what was done, with enough room for it
             table[tag] = GONE, BLANKED
         return table

@@ -162,12 +162,12 @@ class Private:
     creators: set[int] = field(default_factory=set)  # known ones, which stay
 
 
-def data_set(birds: Aviary, private: Private, depth: int, undefined: bool, syntax: str) -> list[E]:
+def data_set(birds: Aviary, private: Private, depth: int, undefined: bool) -> list[E]:
     """Every row, private blocks and what no table names; the same again one level deeper."""
     elements: list[E] = []
     for tag, vr in {**listed(), **unlisted(), **UNKNOWN}.items():
-        if depth == 0 and (tag >> 16 == 2 or (tag >> 16 == 0 and syntax == EXPLICIT_BE)):
-            continue  # file meta information; the first bytes must tell the byte order
+        if depth == 0 and tag >> 16 == 2:
+            continue  # file meta information
         if vr == "SQ":
             items = [inside(birds, private, undefined, tag)]
             elements.append(E(tag, vr, items, undefined=undefined))
@@ -177,7 +177,7 @@ def data_set(birds: Aviary, private: Private, depth: int, undefined: bool, synta
     elements.append(E(UNKNOWN_SEQUENCE, "SQ", items, undefined=undefined))
     elements += blocks(birds, private, depth, undefined)
     if depth < DEPTHS[-1]:
-        deeper = data_set(birds, private, depth + 1, undefined, syntax)
+        deeper = data_set(birds, private, depth + 1, undefined)
         elements.append(E(WALKED, "SQ", [Item([]), Item(deeper, undefined)], undefined=undefined))
     return sorted(elements, key=lambda element: element.tag)
 
@@ -296,7 +296,7 @@ def file_of(syntax: str, undefined: bool) -> File:
     ]
     meta.sort(key=lambda element: element.tag if isinstance(element, E) else 0)
     elements = [
-        *data_set(birds, private, 0, undefined, syntax),
+        *data_set(birds, private, 0, undefined),
         E(0x00080005, "CS", "ISO_IR 100"),
         E(0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.4"),
         E(0x7FE00010, "OW", birds.value("OW")),

@@ -511,6 +511,34 @@ def test_interrupt(tmp_path: Path, key: Path, option: list[str]) -> None:
     assert not out.read_bytes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_leave_no_half_output(tmp_path: Path, key: Path, number: int) -> None:
+    out = tmp_path / "out"
+    with (
+        out.open("wb") as dst,
+        subprocess.Popen(
+            [DCMVEIL, "--key-file", str(key)], stdin=subprocess.PIPE, stdout=dst, env=environment()
+        ) as child,
+    ):
+        assert child.stdin
+        child.stdin.write(big(8 * MIB)[: 4 * MIB])
+        child.stdin.flush()
+        wait_for(lambda: out.stat().st_size > 0)
+        child.send_signal(number)
+        child.wait(SECONDS)
+        child.stdin.close()
+    assert child.returncode == 128 + number
+    assert not out.read_bytes()
+
+
+def test_a_path_given_as_an_argument_is_not_shown(key: Path) -> None:
+    done = run("--key-file", key, "Jane Doe.dcm", data=SAMPLE)
+    assert done.code == 2
+    assert "Jane" not in done.err
+    assert "dcmveil < IN > OUT" in done.err
+    assert done.out == b""
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not condition():

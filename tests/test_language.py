@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import pydicom
 import pytest
 
-from build import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, E, Item, Value
+import dcmveil
+from build import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, E, Item, Value, part10
 from sites import ALLOW, BASIC, GEMS, MR, NOTHING, OURS, UID, Site, sequence
 
 CONCEPT, CONTENT, TEXT = 0x0040A043, 0x0040A730, 0x0040A160
@@ -315,3 +318,18 @@ def test_a_place_may_open_a_sequence_that_is_blanked_elsewhere(site: Site) -> No
     inner = dataset.ContentSequence[0].AuthorObserverSequence[0]
     assert inner.PersonName == "READER"
     assert dataset.AuthorObserverSequence[0].PersonName == "ANON"
+
+
+def test_a_rule_for_a_tag_that_has_its_own_value_in_blanked_sequences(tmp_path: Path) -> None:
+    """What stands in a blanked sequence is no matter of the rule outside, and the reverse."""
+    code = E(0x00080100, "SH", "CODE1234")
+    inside = E(0x00081084, "SQ", [Item([code])])  # listed: X
+    patient = E(0x00100020, "LO", "12345678")
+    for rule, outside in (('{ set = "FOO" }', b"FOO     "), ('{ pseudonym = "accession" }', None)):
+        path = tmp_path / "mine.toml"
+        path.write_text(f'extends = "basic"\n[rules]\nCodeValue = {rule}\n')
+        veil = dcmveil.Veil(str(path), key=bytes(range(32)))
+        new = pydicom.dcmread(io.BytesIO(veil.bytes(part10([code, inside, patient]))))
+        assert new[0x00081084].value[0].CodeValue == "ANON"
+        assert new[0x00080100].value != "CODE1234"
+        assert outside is None or new[0x00080100].value == outside.decode().strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,7 +106,19 @@ def blind(data: bytes) -> bytes:
     return re.sub(rb"2\.25\.[0-9.]+", lambda uid: b"#" * len(uid.group()), data)
 
 
-@pytest.mark.parametrize("reader", corpus.READERS)
+@pytest.mark.parametrize(
+    "reader",
+    [
+        pytest.param(
+            reader,
+            marks=pytest.mark.skipif(
+                shutil.which(corpus.COMMAND_OF[reader]) is None,
+                reason=f"{corpus.COMMAND_OF[reader]} is not installed",
+            ),
+        )
+        for reader in corpus.READERS
+    ],
+)
 def test_readers_open_what_they_opened(reader: str, rewrite: Rewrite) -> None:
     opens = corpus.READERS[reader]
 

@@ -34,7 +34,7 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
         listed = r.vr != VR_NONE
     e.known = r.vr
     e.action = r.veiled if f.veiled else r.action
-    e.arg = r.arg
+    e.arg = r.veiled_arg if f.veiled else r.arg
     e.scope = 0
     if m.rules.scope_mask:
         _apply_place(m, f, e)

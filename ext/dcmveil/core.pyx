@@ -108,7 +108,8 @@ cdef class Rules:
 
     def set(self, str pattern, vr: str | None = None, action: int | None = None,
             veiled: int | None = None, arg: int | None = None) -> None:
-        """A rule for the tags of `pattern` (8 digits, upper case, x for any); None: unchanged."""
+        """A rule for the tags of `pattern` (8 digits, upper case, x for any); None: unchanged. `arg`
+        belongs to the action, or to `veiled` where that alone is set."""
         self._open()
         encoded = pattern.encode("ascii")
         code = _r.UNCHANGED if vr is None else vr_of(ord(vr[0]), ord(vr[1]))
@@ -164,10 +165,10 @@ cdef class Rules:
         self._check(rules_check(self.table) == 0, "rule table")
         self.frozen = True
 
-    def look_up(self, uint32_t tag) -> tuple[int, int, int, int]:
-        """(VR code, action, action in a blanked sequence, literal) of a public tag."""
+    def look_up(self, uint32_t tag) -> tuple[int, int, int, int, int]:
+        """(VR code, action, action in a blanked sequence, their arguments) of a public tag."""
         cdef const Rule *r = rule_of(self.table, tag)
-        return r.vr, r.action, r.veiled, r.arg
+        return r.vr, r.action, r.veiled, r.arg, r.veiled_arg
 
     def tags_known(self) -> int:
         """How many of the 2^32 tags the dictionary has, with repeating groups counted out."""

@@ -46,7 +46,8 @@ cdef struct Rule:
     uint8_t vr              # of the dictionary; VR_NONE: the dictionary does not have the tag
     uint8_t action          # in a data set or an item that is kept
     uint8_t veiled          # inside a blanked sequence
-    uint8_t arg             # index of the literal
+    uint8_t arg             # of the action: index of a literal, kind of a pseudonym, BY_ROW
+    uint8_t veiled_arg      # the same of `veiled`
 
 cdef struct Literal:
     uint8_t *data

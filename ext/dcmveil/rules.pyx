@@ -17,8 +17,8 @@ cdef RuleTable *rules_new(uint8_t unknown) noexcept:
         rules_free(t)
         return NULL
     for i in range(256):
-        t.rules[i] = Rule(0, unknown, BLANK, 0)
-    t.private_default = Rule(0, BLANK, BLANK, 0)
+        t.rules[i] = Rule(0, unknown, BLANK, 0, 0)
+    t.private_default = Rule(0, BLANK, BLANK, 0, 0)
     return t
 
 
@@ -115,7 +115,10 @@ cdef void _write(Rule *r, uint8_t vr, uint8_t action, uint8_t veiled, uint8_t ar
     if veiled != UNCHANGED:
         r.veiled = veiled
     if arg != UNCHANGED:
-        r.arg = arg
+        if action == UNCHANGED and veiled != UNCHANGED:
+            r.veiled_arg = arg
+        else:
+            r.arg = arg
 
 
 cdef int _page_for(RuleTable *t, uint32_t slot, uint32_t high, bint shared) noexcept:
@@ -184,7 +187,8 @@ cdef int _digits(const uint8_t *text, uint32_t *mask, uint32_t *value) noexcept:
 cdef int rules_set(RuleTable *t, const uint8_t *pattern, uint8_t vr, uint8_t action,
                    uint8_t veiled, uint8_t arg) noexcept:
     """Write a rule for the tags of `pattern` (ggggeeee, upper case, x for any digit). UNCHANGED in
-    an argument leaves what stands. Later rows win."""
+    an argument leaves what stands; `arg` belongs to the action, or to `veiled` where that alone is
+    set. Later rows win."""
     cdef uint32_t group_mask, group, mask, value, s, other_mask, other
     cdef int slot
     if _digits(pattern, &group_mask, &group) < 0 or _digits(pattern + 4, &mask, &value) < 0:
@@ -434,7 +438,7 @@ cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t acti
     t.scopes[i].next = next
     if action != UNCHANGED:
         t.scopes[i].has_rule = True
-        t.scopes[i].rule = Rule(0, action, BLANK, arg)
+        t.scopes[i].rule = Rule(0, action, BLANK, arg, 0)
     return 0
 
 
@@ -457,7 +461,8 @@ cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t 
 
 cdef int _check_rule(const RuleTable *t, const Rule *r) noexcept:
     if (r.vr > 34 or r.action > HASH or r.veiled > HASH
-            or ((r.action == LITERAL or r.veiled == LITERAL) and r.arg >= t.n_literals)):
+            or (r.action == LITERAL and r.arg >= t.n_literals)
+            or (r.veiled == LITERAL and r.veiled_arg >= t.n_literals)):
         return -1
     return 0
 

@@ -63,9 +63,7 @@ def __getattr__(name: str) -> object:
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, original = home.partition(":")
-    value: object = getattr(
-        __import__(f"{__name__}.{module}", fromlist=[module]), original or name
-    )
+    value: object = getattr(__import__(f"{__name__}.{module}", fromlist=[module]), original or name)
     globals()[name] = value
     return value
 

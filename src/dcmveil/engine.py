@@ -113,9 +113,7 @@ class Answers:
     second_run: the input bears the mark of an earlier run, so its keyed values stay.
     """
 
-    def __init__(
-        self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool
-    ) -> None:
+    def __init__(self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool) -> None:
         self.notes: dict[str, int] = {}
         self._engine = engine
         self._syntax = syntax

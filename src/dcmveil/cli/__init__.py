@@ -62,7 +62,25 @@ _PLAIN_VALUES = {
 
 def run() -> None:
     """The console script."""
+    _end_by_exception()
     sys.exit(main(sys.argv[1:]))
+
+
+def _end_by_exception() -> None:
+    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that no half-written output stays. `signal`
+    wraps the module taken here in enums, which take long to import."""
+    try:
+        import _signal  # type: ignore[import-not-found]
+    except ImportError:
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(_signal, name, None)
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, end)
 
 
 def main(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
 from .. import __version__
 from . import Plan, inspecting, option_names
@@ -37,9 +38,18 @@ def parse(arguments: list[str]) -> Plan:
     return plan
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage: exit status 2. A stray argument is most often the path of an input, and no
+        such path is ever shown."""
+        if message.startswith("unrecognized arguments"):
+            message = "an argument that has no place; files are read so: dcmveil < IN > OUT"
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="dcmveil", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=layout
     )
     parser.add_argument("--version", action="version", version=f"dcmveil {__version__}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import DcmveilError, UsageError
+from ..errors import UsageError
 from ..veil import NO_KEY, Veil
 from . import say
 
@@ -81,7 +81,7 @@ def _run_whole(run: Run, veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
     start = _start_of(dst.fileno())
     try:
         return run(veil, src, dst)
-    except (DcmveilError, OSError, KeyboardInterrupt):
+    except BaseException:  # also a signal, or a bug of ours: nothing half-written stays
         if start is not None:
             os.ftruncate(dst.fileno(), start)
             os.lseek(dst.fileno(), start, os.SEEK_SET)

@@ -187,8 +187,9 @@ def _add_decisions(draft: Draft, temporal: str) -> None:
     """What the table forgets: the project's own decisions, and the attributes that say what was
     done (PS3.15 section E.1.1), where they stand with enough room."""
     keeps_uids = "retain-uids" in draft.options
+    safe = draft.honours_characteristics
     for pattern, action, reason in own_rows("decisions.tsv"):
-        if action == "uid" and keeps_uids:
+        if (action == "uid" and keeps_uids) or (pattern == "00080302" and safe):
             action = "keep"
         draft.rows.setdefault(pattern, Row(pattern, action, reason))
         if action == "document" or action.startswith("set"):
