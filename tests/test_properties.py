@@ -138,7 +138,7 @@ def damaged(draw: st.DrawFn) -> bytes:
         if is_deflated(data):  # what is tried in the meta information looks past its end
             at = max(at, data.find(b"WARD7MR ") + 8)
         how = draw(st.integers(0, 5))
-        if how == 0 and data:
+        if how == 0 and at < len(data):
             data[at] = draw(st.integers(0, 255))
         elif how == 1:
             del data[draw(st.sampled_from([at, max(len(data) - 4, 0)])) :]
