@@ -82,7 +82,7 @@ def test_core(benchmark: BenchmarkFixture, veil: dcmveil.Veil, name: str) -> Non
     encoding = core.IMPLICIT_LE if name == "contours" else core.EXPLICIT_LE
 
     def fresh() -> tuple[tuple[core.Rewriter, bytearray], dict[str, object]]:
-        rewriter = core.Rewriter(veil.profile.rules, lambda asks: [value for _, value, _ in asks])
+        rewriter = core.Rewriter(veil.profile.rules, lambda asks: [ask[1] for ask in asks])
         return (rewriter, bytearray(data)), {}
 
     def walk(rewriter: core.Rewriter, window: bytearray) -> int:

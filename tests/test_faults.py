@@ -340,7 +340,7 @@ def test_hold_limit_whatever_the_window() -> None:
 @pytest.mark.parametrize("name", ["text", "cut in a value", "item in an item", "129 sequences"])
 def test_a_failed_machine_stays_failed(name: str) -> None:
     data, _ = FAULTS[name]
-    rewriter = core.Rewriter(veil().profile.rules, lambda asks: [value for _, value, _ in asks])
+    rewriter = core.Rewriter(veil().profile.rules, lambda asks: [ask[1] for ask in asks])
     window = bytearray(data)
     messages = []
     for eof in (True, True, False):

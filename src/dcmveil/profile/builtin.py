@@ -59,7 +59,8 @@ def draft_of(name: str, options: tuple[str, ...] = (), edition: str | None = Non
     draft = Draft(name)
     draft.base = name
     draft.options = tuple(option for option in OPTIONS if option in options)
-    draft.codes = [PROFILE_CODE, *(OPTIONS[option] for option in draft.options)]
+    if name != "omidb":  # which is none of the profiles that CID 7050 has codes for
+        draft.codes = [PROFILE_CODE, *(OPTIONS[option] for option in draft.options)]
     if name == "omidb":
         _add_omidb(draft)
         temporal = "MODIFIED"
@@ -195,7 +196,7 @@ def _add_decisions(draft: Draft, temporal: str) -> None:
         if action == "document" or action.startswith("set"):
             draft.set(Row(pattern, action, reason))
     add_structure(draft)
-    method = f"dcmveil {draft.name} {' '.join(draft.codes)}"[:64]
+    method = " ".join(["dcmveil", draft.name, *draft.codes])[:64]
     why = "PS3.15 E.1.1: says what was done, where it stands with enough room"
     draft.set(Row("00120063", f"set-or-keep:{method}", why))
     draft.set(Row("00280303", f"set-or-blank:{temporal}", why))
