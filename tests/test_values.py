@@ -46,7 +46,7 @@ def answer(asks: list[core.Ask]) -> list[core.Answer]:
     marks = {core.UID: b"u", core.CHECK_UID: b"c"}
     return [
         (b"%PDF", ord("."), b"EOF") if action == core.DOCUMENT else marks[action] * len(value)
-        for action, value, _ in asks
+        for action, value, *_ in asks
     ]
 
 
