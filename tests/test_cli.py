@@ -20,6 +20,7 @@ import pytest
 
 import dcmveil
 from build import DEFLATED, EXPLICIT_LE, E, part10, sample, sample_elements
+from dcmveil import cli
 from dcmveil.cli import main
 from faces import DCMVEIL, SECONDS, environment, run, run_forked
 
@@ -760,3 +761,14 @@ def test_memory_of_a_long_pipe(tmp_path: Path, key: Path) -> None:
     code, kib = map(int, done.stdout.split())
     assert code == 0
     assert kib * 1024 < 30e6
+
+
+def test_a_bug_of_ours_shows_no_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(plan: cli.Plan) -> int:
+        raise ValueError("DOE^JANE")
+
+    monkeypatch.setattr(cli, "_stream", broken)
+    assert cli.main(["stream", "--quiet"]) == cli.NOT_ALL
+    assert capsys.readouterr().err == "dcmveil: internal error (ValueError); please report it\n"

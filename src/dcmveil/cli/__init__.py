@@ -107,6 +107,9 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         say(error.strerror or str(error) or "input or output failed")
         return NOT_ALL
+    except Exception as error:  # a bug of ours: its message or traceback might show a value
+        say(f"internal error ({type(error).__name__}); please report it")
+        return NOT_ALL
 
 
 def say(text: str) -> None:
