@@ -12,8 +12,8 @@ from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEE
                             private_rule_of, rule_of, scope_rule_of)
 from dcmveil.state cimport *
 from dcmveil.tags cimport (CHARACTERISTICS, FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, PATIENT_ID,
-                           PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SOP_CLASS, SOP_INSTANCE,
-                           TRANSFER_SYNTAX, WAVEFORM_DATA)
+                           PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS,
+                           SOP_INSTANCE, STUDY_INSTANCE, TRANSFER_SYNTAX, WAVEFORM_DATA)
 from dcmveil.trial cimport starts_item, tiles
 from dcmveil.vr cimport DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
 from dcmveil.wire cimport load16, load32, load_tag
@@ -206,7 +206,7 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         action = e.action
     if m.depth == 0 and FLOAT_PIXELS <= e.tag <= PIXEL_DATA:
         m.past_pixels = True
-    if m.depth == 0 and e.tag <= PATIENT_ID and not m.past_barrier:
+    if m.depth == 0 and e.tag <= SERIES_INSTANCE:
         _watch(m, e)
     elif f.veiled and e.tag >> 16 == 0x28:
         _see_image(f, e, p + e.header_length)
@@ -253,7 +253,14 @@ cdef inline void _after_value(Machine *m) noexcept nogil:
 
 
 cdef void _watch(Machine *m, Element *e) noexcept nogil:
-    if e.tag == PATIENT_ID:
+    """Values that the caller asks for; those that others depend on must stand before the barrier."""
+    if e.tag == STUDY_INSTANCE:
+        see(&m.study_instance, e)
+    elif e.tag == SERIES_INSTANCE:
+        see(&m.series_instance, e)
+    elif m.past_barrier:
+        return
+    elif e.tag == PATIENT_ID:
         see(&m.patient_id, e)
     elif e.tag == PATIENT_NAME:
         see(&m.patient_name, e)

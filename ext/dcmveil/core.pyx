@@ -4,7 +4,7 @@ from cpython.buffer cimport (Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_R
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
@@ -16,7 +16,7 @@ from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.values cimport write_fixed
 from dcmveil.vr cimport vr_of
 
-from dcmveil.errors import DicomError
+from dcmveil.errors import DicomError, NotDicomError
 
 # actions, as rules and reports number them
 KEEP, BLANK, DUMMY, UID, LITERAL, DOCUMENT = (
@@ -57,7 +57,8 @@ REASONS = (
     "a sequence whose value does not hold items", "the value is longer than the limit",
     "too many private blocks", "bytes after the last element that are not zero",
     "the encapsulated pixel data of an icon is longer than the limit")
-SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id")
+SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id",
+         "study_instance", "series_instance")
 
 
 def _octet(value: int | None) -> int:
@@ -475,8 +476,48 @@ cdef class Rewriter:
     cdef object _raise(self):
         """The one place where a fault becomes an exception."""
         cdef Machine *m = self.machine
-        self.failure = DicomError(m.fault_offset, self._path() or None, REASONS[m.fault])
+        kind = NotDicomError if m.fault in (_m.EMPTY_INPUT, _m.NOT_DICOM) else DicomError
+        self.failure = kind(m.fault_offset, self._path() or None, REASONS[m.fault])
         raise self.failure
+
+
+def differences(before, after, size_t gap) -> list[tuple[int, int]]:
+    """The spans [start, end) in which two buffers of one length differ, in order; those with fewer
+    than `gap` equal bytes between them are one."""
+    cdef Py_buffer a, b
+    PyObject_GetBuffer(before, &a, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(after, &b, PyBUF_SIMPLE)
+        try:
+            if a.len != b.len:
+                raise ValueError("buffers of different lengths have no common spans")
+            return _differences(<const uint8_t *>a.buf, <const uint8_t *>b.buf, a.len, gap)
+        finally:
+            PyBuffer_Release(&b)
+    finally:
+        PyBuffer_Release(&a)
+
+
+cdef list _differences(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
+    cdef size_t start, end, i = _first_difference(a, b, 0, n)
+    spans = []
+    while i < n:
+        start = i
+        while True:
+            end = i + 1
+            i = _first_difference(a, b, end, n)
+            if i == n or i - end >= gap:
+                break
+        spans.append((start, end))
+    return spans
+
+
+cdef size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size_t n) noexcept nogil:
+    while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
+        i += 64
+    while i < n and a[i] == b[i]:
+        i += 1
+    return i
 
 
 cdef inline bint _asks(const Op *op) noexcept nogil:

@@ -219,12 +219,15 @@ cdef struct Machine:
     uint8_t has_preamble
     uint8_t past_pixels         # top-level pixel data has begun
     uint8_t past_barrier        # a top-level tag past the barrier was read
-    Span syntax                 # (0002,0010), (0002,0002), (0008,0016), (0008,0018), (0010,0010),
-    Span media_class            # (0010,0020) of the top level, for the caller to look at
+    # values of the top level, for the caller to look at, in the order of SPANS in core.pyx
+    Span syntax
+    Span media_class
     Span sop_class
     Span sop_instance
     Span patient_name
     Span patient_id
+    Span study_instance
+    Span series_instance
     Span characteristics        # (0008,0300), its items
     uint8_t characteristics_encoding
     uint64_t meta_end

@@ -9,6 +9,8 @@ cdef enum:
     CHARACTERISTICS = 0x00080300    # Private Data Element Characteristics Sequence
     PATIENT_NAME = 0x00100010
     PATIENT_ID = 0x00100020
+    STUDY_INSTANCE = 0x0020000D
+    SERIES_INSTANCE = 0x0020000E
     FRAMES = 0x00280008
     WAVEFORM_DATA = 0x54001010
     FLOAT_PIXELS = 0x7FE00008       # ..09 Double Float Pixel Data, ..10 Pixel Data

@@ -15,6 +15,7 @@ _HOME = {  # public name -> module, and the name in there where it is another
     "DcmveilError": "errors",
     "DicomError": "errors",
     "KeyFileError": "errors",
+    "NotDicomError": "errors",
     "Profile": "profile",
     "PseudonymTable": "pseudonyms",
     "Report": "report",
@@ -31,6 +32,7 @@ __all__ = [
     "DcmveilError",
     "DicomError",
     "KeyFileError",
+    "NotDicomError",
     "Profile",
     "PseudonymTable",
     "Report",
@@ -47,7 +49,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import DcmveilError, DicomError, KeyFileError, UsageError
+    from .errors import DcmveilError, DicomError, KeyFileError, NotDicomError, UsageError
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile

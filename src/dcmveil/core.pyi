@@ -51,6 +51,10 @@ Trace = tuple[
     tuple[tuple[int, int], ...], int, int, int, bool, int, int, int, int, bytes, bytes | None
 ]
 
+def differences(
+    before: Buffer | bytes, after: Buffer | bytes, gap: int
+) -> list[tuple[int, int]]: ...
+
 class Rules:
     frozen: bool
     def __init__(self, unknown: int = ...) -> None: ...

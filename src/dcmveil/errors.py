@@ -34,3 +34,7 @@ class DicomError(DcmveilError):
         if self.path:
             place.append(self.path)
         return ": ".join(part for part in (", ".join(place), self.reason) if part)
+
+
+class NotDicomError(DicomError):
+    """Input that is no DICOM at all, by its first bytes: trees and archives skip it."""

@@ -14,6 +14,9 @@ class Report:
                           under the DICOM root that the standard does not register, mapped
     notes                 what was tolerated, and how often
     transfer_syntax       its UID, "" when the input has none
+    patient_id            the new Patient ID, and the new UIDs of study, series and instance, as
+    study, series,        they stand in the output without padding; "" where there is none
+    instance
     second_run            the input bore the mark of an earlier run: its keyed values stayed
     """
 
@@ -22,8 +25,12 @@ class Report:
         "bytes_in",
         "bytes_out",
         "elements",
+        "instance",
         "notes",
+        "patient_id",
         "second_run",
+        "series",
+        "study",
         "transfer_syntax",
         "uids",
     )
@@ -36,6 +43,7 @@ class Report:
         self.uids: dict[str, int] = {}
         self.notes: dict[str, int] = {}
         self.transfer_syntax = ""
+        self.patient_id = self.study = self.series = self.instance = ""
         self.second_run = False
 
     def __repr__(self) -> str:

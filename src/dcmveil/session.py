@@ -33,6 +33,13 @@ WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
 _DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
+# New values for the report: name of the span in the core -> attribute
+_NEW_VALUES = {
+    "patient_id": "patient_id",
+    "study_instance": "study",
+    "series_instance": "series",
+    "sop_instance": "instance",
+}
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
     BROKEN: "it bears the mark of an earlier run, and was changed since",
@@ -73,6 +80,7 @@ class Session:
         self._encoding = core.UNKNOWN
         self._notes: dict[str, int] = {}
         self._held = True
+        self._new_values = dict(_NEW_VALUES)  # those that were not seen yet
         self._packed: _Packed | None = None
         self._skip = 0
         self._wanted = 0  # absolute offset up to which input is needed before the next step
@@ -214,9 +222,12 @@ class Session:
             rewriter.declare_safe(*block)
 
     def _value(self, rewriter: core.Rewriter, name: str) -> bytes:
-        """A value from before the barrier, as it stands in the window."""
+        """A value as it stands in the window."""
         span = rewriter.span(name)
-        return b"" if span is None else bytes(self._window[span[0] : span[0] + span[1]])
+        if span is None:
+            return b""
+        start = span[0] - rewriter.base
+        return bytes(self._window[start : start + span[1]])
 
     def _text_of(self, rewriter: core.Rewriter, name: str) -> str:
         return self._value(rewriter, name).partition(b"\0")[0].strip().decode("latin-1")
@@ -242,6 +253,8 @@ class Session:
         if status == core.SYNTAX:
             rewriter.set_encoding(self._encoding)
             status = rewriter.step(self._window, self._filled, eof)
+        if self._new_values:
+            self._see_new_values(rewriter)
         if self._held and (rewriter.position >= self._barrier or status != core.MORE):
             self._held = False
             if rewriter.has_preamble:
@@ -264,6 +277,13 @@ class Session:
         else:
             yield from self._close_packed()
             self._finish(rewriter)
+
+    def _see_new_values(self, rewriter: core.Rewriter) -> None:
+        for name, attribute in list(self._new_values.items()):
+            span = rewriter.span(name)
+            if span is not None and rewriter.base <= span[0] <= rewriter.position - span[1]:
+                setattr(self.report, attribute, self._text_of(rewriter, name))
+                del self._new_values[name]
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes, through deflate where the data set is deflated."""
