@@ -27,7 +27,7 @@ LINES = 600
 # src/: a part -> the parts that it may import. `__init__` is the package's own namespace.
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
+    "__init__": {"errors", "faces", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
         "__init__", "veil", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
         "report", "errors",

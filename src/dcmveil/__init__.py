@@ -12,6 +12,8 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOME = {  # public name -> module, and the name in there where it is another
+    "ArchiveError": "errors",
+    "ArchiveReport": "faces.archive",
     "DcmveilError": "errors",
     "DicomError": "errors",
     "KeyFileError": "errors",
@@ -29,6 +31,8 @@ _HOME = {  # public name -> module, and the name in there where it is another
     "write_key": "keys",
 }
 __all__ = [
+    "ArchiveError",
+    "ArchiveReport",
     "DcmveilError",
     "DicomError",
     "KeyFileError",
@@ -49,7 +53,15 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import DcmveilError, DicomError, KeyFileError, NotDicomError, UsageError
+    from .errors import (
+        ArchiveError,
+        DcmveilError,
+        DicomError,
+        KeyFileError,
+        NotDicomError,
+        UsageError,
+    )
+    from .faces.archive import ArchiveReport
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile

@@ -168,7 +168,8 @@ class Session:
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if self._is_directory(scout):
+        self.report.directory = self._is_directory(scout)
+        if self.report.directory:
             scout.set_barrier(_DIRECTORY_BARRIER)
         scout.set_encoding(encoding)
         self._encoding = encoding

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .core import Trace
+    from .faces.archive import ArchiveReport, OnMember
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
@@ -63,6 +64,7 @@ class Veil:
             raise UsageError(NO_KEY)
         self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
+        self._key = key
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
@@ -96,6 +98,47 @@ class Veil:
     def reader(self, src: Readable) -> Reader:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
         return Reader(self.session(), src)
+
+    def tar(
+        self,
+        src: Readable,
+        dst: Writable,
+        *,
+        names: str | None = None,
+        keep_names: bool = False,
+        to: str | None = None,
+        compress: str | None = None,
+        others: bool = False,
+        dicomdir: bool = False,
+        on_member: OnMember | None = None,
+    ) -> ArchiveReport:
+        """Rewrite a tar (plain, gzip or zstd) or a zip, member by member, in bounded memory; a zip
+        must be seekable.
+
+        names       a template for the names of members (see docs/archives.md); by default they
+                    are made of the new UIDs
+        keep_names  members keep their names
+        to          "tar" or "zip", by default as the input
+        compress    "none", "gzip" or "zstd", by default as the input
+        others      copy members that are no DICOM as they are; needs keep_names
+        dicomdir    rewrite a DICOMDIR, which is skipped otherwise
+        on_member   called for each member with a record ready for JSON, and with its old name
+
+        A member that is refused is left out and counted in the report. Raises ArchiveError where
+        the archive is cut off or damaged (then what was written is not whole), and UsageError.
+        """
+        from .faces.archive import Archive
+        from .faces.names import Names
+
+        archive = Archive(
+            self.session,
+            Names(names, keep=keep_names, key=self._key),
+            to=to,
+            compress=compress,
+            others=others,
+            dicomdir=dicomdir,
+        )
+        return archive.run(src, dst, on_member)
 
     def plan(self, source: Source) -> Iterator[Edit]:
         """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises

@@ -44,12 +44,12 @@ class Names:
     field, is empty or absolute, or has a component that is empty or begins with a dot.
     """
 
-    __slots__ = ("_hash", "_keep", "_template")
+    __slots__ = ("_hash", "_template", "keep")
 
     def __init__(self, template: str | None = None, *, keep: bool = False, key: bytes) -> None:
         if keep and template is not None:
             raise UsageError("names are kept or made from a template, not both")
-        self._keep = keep
+        self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
         self._hash = keyed_hash(key, "path", _MAC_BYTES)
 
@@ -58,7 +58,7 @@ class Names:
 
         Raises DicomError where names are kept and this one is absolute, leads upwards or is none.
         """
-        if self._keep:
+        if self.keep:
             return _kept(relative)
         return b"/".join(self._component(parts, report, relative) for parts in self._template)
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def stream(session: Session, src: Readable, dst: Writable) -> Report:
     """Rewrite all of src into dst. Raises DicomError; what was written until then was rewritten."""
-    for data in _run(session, src):
+    for data in pieces(session, src):
         write_all(dst, data)
     return session.report
 
 
-def _run(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
+def pieces(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
     """All output, in pieces that are good until the next one is asked for."""
     while not session.done:
         with session.room() as room:
@@ -77,7 +77,7 @@ class Reader:
 
     def __init__(self, session: Session, src: Readable) -> None:
         self._session = session
-        self._pieces = _run(session, src)
+        self._pieces = pieces(session, src)
         self._rest: bytes | memoryview = b""
         self.closed = False
 
