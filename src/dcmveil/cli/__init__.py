@@ -47,6 +47,16 @@ class Plan:
         self.show_values = False
         self.changes = False
         self.color = True
+        # of tar
+        self.input = self.output = "-"
+        self.names: str | None = None
+        self.keep_names = False
+        self.to: str | None = None
+        self.compress: str | None = None
+        self.others = False
+        self.dicomdir = False
+        self.overwrite = False
+        self.report_paths = False
 
 
 # The options of the pipe that are understood without argparse.
