@@ -221,9 +221,9 @@ def _pax(content: bytes, at: int) -> dict[bytes, bytes]:
     start = 0
     while start < len(content):
         space = content.find(b" ", start, start + 10)
-        digits = content[start:space] if space > 0 else b""
-        end = start + int(digits) if digits.isdigit() else 0
-        if not space < end <= len(content) or content[end - 1] != ord("\n"):
+        digits = content[start:space] if space > start else b""
+        end = start + int(digits) if digits.isdigit() else start
+        if not start < space < end <= len(content) or content[end - 1] != ord("\n"):
             raise ArchiveError(at, "a damaged extended header")
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
         if not equals:
