@@ -369,6 +369,19 @@ def test_sparse_members_are_refused(veil: Veil, tmp_path: Path, format: str) -> 
     assert len(contents(data)) == 1
 
 
+@pytest.mark.parametrize("size", [8**11 - 1, 8**11, 1 << 40])
+def test_members_of_any_size(size: int) -> None:
+    """From 8 GiB on, the size stands in an extended header."""
+    from dcmveil.faces.tar import TarReader, _header
+
+    written = _header(b"x", size, b"0", 0o644)
+    assert len(written) == (512 if size < 8**11 else 3 * 512)
+    assert tarfile.TarInfo.frombuf(written[:512], "ascii", "strict").type in (b"0", b"x")
+    reader = TarReader(io.BufferedReader(io.BytesIO(written)))  # type: ignore[arg-type]
+    member = next(iter(reader))
+    assert (member.name, member.kind, reader._left) == (b"x", "file", size)
+
+
 # -- odd zips --------------------------------------------------------------------------------------
 
 

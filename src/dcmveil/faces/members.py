@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from ..errors import DcmveilError
 
 TYPE_CHECKING = False
@@ -113,15 +115,13 @@ class Spool:
 
 class Seen:
     """Names that were used, as digests of 60 bits: an integer of 32 bytes in a set. 10^7 names
-    take some 600 MB, and give 0.00004 expected collisions (a good member would then be refused)."""
+    take some 700 MB, and give 0.00004 expected collisions (a good member would then be refused)."""
 
     def __init__(self) -> None:
         self._digests: set[int] = set()
 
     def add(self, name: bytes) -> bool:
         """Whether it is new."""
-        from hashlib import blake2b
-
         digest = int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 4
         before = len(self._digests)
         self._digests.add(digest)
