@@ -179,7 +179,7 @@ def _to_file(veil: Veil, plan: Plan, src: BinaryIO) -> ArchiveReport:
     try:
         with open(file, "wb", buffering=0) as dst:
             report = _rewrite(veil, plan, src, dst)
-            os.fchmod(file, 0o666 & ~_umask())
+            _open_up(file)
         _publish(temporary, plan)
     except BaseException:
         try:
@@ -222,8 +222,11 @@ def _publish(temporary: str, plan: Plan) -> None:
     os.unlink(temporary)
 
 
-def _umask() -> int:
-    """It can only be read by setting it."""
-    mask = os.umask(0o077)
+def _open_up(file: int) -> None:
+    """The mode of any new file: a temporary one is for its owner alone."""
+    mask = os.umask(0o077)  # it can only be read by setting it
     os.umask(mask)
-    return mask
+    try:
+        os.fchmod(file, 0o666 & ~mask)
+    except OSError:
+        pass  # a file system without modes

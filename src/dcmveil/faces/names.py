@@ -129,6 +129,9 @@ def _parse_component(component: str) -> list[str | bytes]:
 def _kept(relative: bytes) -> bytes:
     """The same path without empty components and those of a single dot."""
     components = [c for c in relative.split(b"/") if c not in (b"", b".")]
-    if relative.startswith(b"/") or b".." in components or b"\0" in relative or not components:
+    # archives of Windows may have backslashes, and some programs there take them for slashes
+    slashed = relative.replace(b"\\", b"/")
+    upwards = b".." in slashed.split(b"/")
+    if slashed.startswith(b"/") or upwards or b"\0" in relative or not components:
         raise DicomError(None, None, "its name cannot be kept: it is not one inside a folder")
     return b"/".join(components)
