@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
-    "faces": {"session", "report", "errors"},
+    "faces": {"session", "keys", "report", "errors"},
     "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",
