@@ -83,10 +83,10 @@ def test_real_files(veil: Veil, kind: str) -> None:
             outcomes.append("skipped")
             continue
         except DicomError as error:
-            outcomes.append("skipped" if session.report.directory else f"failed: {error}")
+            outcomes.append("skipped" if session.directory else f"failed: {error}")
             continue
         new = names.name(alone, name.encode()).decode()
-        if alone.directory:
+        if session.directory:
             outcomes.append("skipped")
         elif new in wanted:
             outcomes.append("failed: another member has the same new name")

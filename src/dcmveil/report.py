@@ -17,7 +17,6 @@ class Report:
     patient_id            the new Patient ID, and the new UIDs of study, series and instance, as
     study, series,        they stand in the output without padding; "" where there is none
     instance
-    directory             the input is a DICOMDIR
     second_run            the input bore the mark of an earlier run: its keyed values stayed
     """
 
@@ -25,7 +24,6 @@ class Report:
         "actions",
         "bytes_in",
         "bytes_out",
-        "directory",
         "elements",
         "instance",
         "notes",
@@ -46,7 +44,6 @@ class Report:
         self.notes: dict[str, int] = {}
         self.transfer_syntax = ""
         self.patient_id = self.study = self.series = self.instance = ""
-        self.directory = False
         self.second_run = False
 
     def __repr__(self) -> str:

@@ -41,13 +41,19 @@ class Plan:
         self.new_key_file: str | None = None
         self.format = "table"
         self.conformance = False
+        # of copy and patch; the other options of a run have their defaults in trees.Options
+        self.source = self.target = ""
+        self.paths: list[str] = []
+        self.files_from: str | None = None
+        self.null = False
+        self.progress: str | None = None
         # of inspect
         self.file = "-"
         self.json = False
         self.show_values = False
         self.changes = False
         self.color = True
-        # of tar
+        # of tar, which shares some with copy; the defaults are those of trees.Options
         self.input = self.output = "-"
         self.names: str | None = None
         self.keep_names = False

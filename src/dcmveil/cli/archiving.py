@@ -6,6 +6,7 @@ import os
 import stat
 
 from ..errors import UsageError
+from ..faces.files import TEMPORARY, publish, remove
 from . import say
 from .pipe import check_standard_output, make_veil, same_file, whole
 
@@ -30,7 +31,6 @@ _ENDINGS = {
     ".tar": ("tar", "none"),
     ".zip": ("zip", None),
 }
-_TEMPORARY = ".dcmveil-"  # how the name of an unfinished output begins
 
 
 def add_parser(commands: Commands, add_common: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -174,18 +174,16 @@ def _to_file(veil: Veil, plan: Plan, src: BinaryIO) -> ArchiveReport:
     import tempfile
 
     _check_free(plan, src)
-    folder = os.path.dirname(plan.output) or "."
-    file, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+    folder = os.fsencode(os.path.dirname(plan.output) or ".")
+    file, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
         with open(file, "wb", buffering=0) as dst:
             report = _rewrite(veil, plan, src, dst)
             _open_up(file)
-        _publish(temporary, plan)
+        if not publish(temporary, os.fsencode(plan.output), replace=plan.overwrite):
+            raise UsageError(_TAKEN)
     except BaseException:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
+        remove(temporary)
         raise
     return report
 
@@ -204,22 +202,6 @@ def _check_free(plan: Plan, src: BinaryIO) -> None:
 
 
 _TAKEN = "OUT exists already; --overwrite replaces it"
-
-
-def _publish(temporary: str, plan: Plan) -> None:
-    if plan.overwrite:
-        os.replace(temporary, plan.output)
-        return
-    try:
-        os.link(temporary, plan.output)
-    except FileExistsError:
-        raise UsageError(_TAKEN) from None
-    except OSError:  # a file system without hard links
-        if os.path.lexists(plan.output):
-            raise UsageError(_TAKEN) from None
-        os.rename(temporary, plan.output)
-        return
-    os.unlink(temporary)
 
 
 def _open_up(file: int) -> None:

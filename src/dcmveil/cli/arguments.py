@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from .. import __version__
-from . import Plan, archiving, inspecting, option_names
+from . import Plan, archiving, files, inspecting, option_names
 from .pipe import run_pipe
 from .profiles import FORMATS, check_profile, list_profiles, show_profile
 
@@ -25,7 +25,9 @@ examples:
 exit status: 0 done, 1 the input was refused or could not be read or written, 2 wrong usage,
 130 interrupted. The data goes to standard output, words to standard error."""
 
-_NAMED = ("stream", "tar", "inspect", "profile", "key", "-h", "--help", "--version")
+# Anything else in the first place belongs to the pipe, which needs no command.
+_COMMANDS = ("stream", "copy", "patch", "tar", "inspect", "profile", "key")
+_NAMED = (*_COMMANDS, "-h", "--help", "--version")
 
 
 def parse(arguments: list[str]) -> Plan:
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "then in a temporary file)",
     )
 
+    files.add_parsers(commands, _add_common)
     _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
 
     inspecting.add_parser(commands, _add_common)

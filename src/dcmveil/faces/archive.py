@@ -239,16 +239,16 @@ class _Run:
         try:
             for piece in pieces(session, source):
                 source.forget()
-                if session.report.directory and not self._dicomdir:
+                if session.directory and not self._dicomdir:
                     return False
                 spool.write(piece)
         except NotDicomError:
             raise
         except DicomError:
-            if session.report.directory and not self._dicomdir:
+            if session.directory and not self._dicomdir:
                 return False
             raise
-        return self._dicomdir or not session.report.directory
+        return self._dicomdir or not session.directory
 
     def _copy(self, member: Member, record: Record, source: _Source) -> None:
         """A member that is no DICOM, as it is."""

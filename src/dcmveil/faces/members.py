@@ -108,7 +108,7 @@ class Spool:
         if self._file is None:
             import tempfile
 
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            self._file = tempfile.TemporaryFile()
         self._file.write(memoryview(self._memory)[: self.size])
         self._spilled = True
 
