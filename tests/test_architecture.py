@@ -39,8 +39,11 @@ ARROWS: dict[str, set[str]] = {
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
+    "directory": {"keys"},
     "faces": {"session", "report", "errors"},
-    "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
+    "session": {
+        "engine", "core", "characteristics", "directory", "keys", "deflate", "report", "errors",
+    },
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",
     },

@@ -170,7 +170,8 @@ cdef int note_order(Machine *m, Frame *f) noexcept nogil:
         if tag == PATIENT_ID and m.depth == 0 and f.last_tag > m.barrier:
             return fail(m, MISPLACED, m.pos, tag)
         f.last_tag = tag
-    elif (tag == CHARACTER_SET or (tag == PATIENT_ID and (m.depth == 0 or f.record))
+    elif (tag == CHARACTER_SET or (tag == PATIENT_ID and m.depth == 0)
+            or (tag == PATIENT_ID and f.record and m.record.patient_id.seen)
             or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)):
         return fail(m, MISPLACED, m.pos, tag)
     return GO
