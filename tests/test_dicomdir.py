@@ -22,7 +22,7 @@ from pydicom.data import get_testdata_file
 from pydicom.fileset import FileSet
 
 import dcmveil
-from build import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, E, Item, encode, part10
+from build import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, E, Item, encode, part10
 from cases import KEY, Pieces, Refusal, check_case, refusal_of, run_session
 from dcmveil.directory import Directory
 from directories import ROOT, Record, directory, image, patient, series, study
@@ -449,6 +449,44 @@ def test_every_way_and_the_twin(syntax: str) -> None:
     check_case(directory([], syntax=syntax))
 
 
+def test_deflated() -> None:
+    """No standard way to write one, but nothing forbids reading it."""
+    data = directory([patient(A, study(1)), patient(B)], syntax=DEFLATED[0])
+    new = check_case(data)
+    assert isinstance(new, bytes)
+    once = omidb().bytes(data)
+    assert omidb().bytes(once) == once
+    assert [record.get("PatientID") for record in records(once)] == [
+        own_file(A).PatientID, None, own_file(B).PatientID,
+    ]  # fmt: skip
+
+
+ALLOW_LIST = """
+extends = "nothing"
+unlisted = "blank"
+private = "blank"
+unknown = "blank"
+[rules]
+PatientID = "pseudonym"
+"VR DA" = "shift"
+"VR UI" = "uid"
+"""
+
+
+def test_a_profile_that_keeps_what_it_names_alone(tmp_path: Path) -> None:
+    """What a reader needs to follow the links stays there too."""
+    file = tmp_path / "mine.toml"
+    file.write_text(ALLOW_LIST)
+    data = directory(three_patients())
+    new = dcmveil.Veil(str(file), key=KEY, keep_file_ids=True).bytes(data)
+    for old, record in zip(records(data), records(new), strict=True):
+        for tag in (0x00041400, 0x00041410, 0x00041420, 0x00041430, 0x00041500, 0x00041510):
+            assert record.get(tag) == old.get(tag)
+        if "StudyDate" in old:
+            assert record.StudyDate not in ("", "19000101", old.StudyDate)
+    assert ROOT.encode() not in new
+
+
 def test_truncated_at_every_byte() -> None:
     for undefined in (False, True):
         data = directory([patient(A, study(1, series(1, image(1)))), patient(B)],
@@ -538,7 +576,7 @@ def test_records_that_were_added_since() -> None:
         for data in (before, directory([])):
             for veil in (omidb(), Setting("basic").veil()):
                 once = veil.bytes(data)
-                more = records(data) and [patient(A, study(1))] or []
+                more = [patient(A, study(1))] if records(data) else []
                 longer = directory([*more, added], preamble=once[:128])
                 with pytest.raises(dcmveil.DicomError, match="was changed since"):
                     veil.bytes(longer)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-# A record's values come in the order of core.RECORD_SPANS: two links, then what tells it from others
+# Of the values of core.RECORD_SPANS: two links stand first, then what tells a record from others.
 _NEXT, _LOWER, _PATIENT_ID = 0, 1, 4
 _NOBODY, _SEVERAL = 0, -1  # whom a record belongs to; patients are numbered from 1
 

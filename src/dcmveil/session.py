@@ -8,7 +8,8 @@ The caller reads into `room()`, says how much with `push`, writes what comes bac
 Two rewriters walk the same bytes. The scout goes ahead up to the barrier, the first top-level tag
 after Patient ID, and changes nothing; then what it saw (transfer syntax, SOP class, run mark) is
 known, and the second one starts at byte 0 and rewrites. Until the barrier all is held, because
-the mark in the preamble depends on what comes before it.
+the mark in the preamble depends on what comes before it. Of a DICOMDIR the scout sees all, since
+any of its records may belong to a patient whose record stands behind it.
 """
 
 from __future__ import annotations

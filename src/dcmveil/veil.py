@@ -39,8 +39,8 @@ class Veil:
     pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
                        there is an error for its file
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
-    keep_file_ids      keep the file names in a DICOMDIR, (0004,1500), for files that keep theirs; they
-                       often hold names or numbers of patients
+    keep_file_ids      keep the file names in a DICOMDIR, (0004,1500), for files that keep theirs;
+                       they often hold names or numbers of patients
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
 
