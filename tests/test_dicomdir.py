@@ -196,9 +196,10 @@ def test_a_patient_without_an_id(patient_id: str) -> None:
 
 
 def test_padding_makes_no_other_patient() -> None:
-    first, second = patient(A, study(1)), patient("", study(2))
-    second.elements[1] = E(0x00100020, "LO", A.encode() + b"\0  ")
-    assert owners(directory(with_dates(first, second))) == [A, A, A, A]
+    for padded in (A.encode() + b"\0  ", b" " + A.encode()):
+        again = study(1, image(1))
+        again.elements.append(E(0x00100020, "LO", padded))
+        assert owners(directory(with_dates(patient(A, again)))) == [A, A, A]
 
 
 def test_the_order_of_elements_in_a_record_makes_no_difference() -> None:
@@ -278,9 +279,14 @@ def test_no_links_at_all() -> None:
 
 
 def test_links_of_another_length() -> None:
+    """Eight bytes, and the right number in them: no reader would follow it."""
     root = patient(A, study(1), below=None)
-    root.elements.append(E(0x00041420, "UL", b"\0\0\0\0\0\0\0\0"))
-    assert owners(directory(with_dates(root))) == [A, None]
+    root.elements.append(E(0x00041420, "UL", bytes(8)))
+    at = directory(with_dates(root)).index(encode([E(0x00041400, "UL", [0])]), 400) - 8
+    root.elements[2] = E(0x00041420, "UL", at.to_bytes(8, "little"))
+    data = directory([root])
+    assert data[at : at + 4] == b"\xfe\xff\0\xe0"
+    assert owners(data) == [A, None]
 
 
 def test_what_stands_around_the_records_has_no_patient() -> None:
@@ -399,6 +405,13 @@ def test_only_the_file_id_of_a_record_is_kept() -> None:
     assert b"CANARY" not in new
     assert b"IM1\0" in new
     assert b"CANARY" not in veil.bytes(part10([hidden, E(0x00080060, "CS", "MR")]))
+
+
+def test_a_profile_that_blanks_all_records_blanks_their_file_ids(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "basic"\n[rules]\nDirectoryRecordSequence = "blank"\n')
+    veil = dcmveil.Veil(str(file), key=KEY, keep_file_ids=True)
+    assert b"DOEJANE" not in veil.bytes(directory(three_patients()))
 
 
 def test_the_plan_says_why_a_file_id_stays() -> None:

@@ -49,8 +49,6 @@ class Directory:
         number = self._numbers.setdefault(patient, len(self._ids)) if patient else _NOBODY
         if number == len(self._ids):
             self._ids.append(patient_id)
-        elif len(self._ids[number]) < len(patient_id) and number:
-            self._ids[number] = patient_id  # a new ID may need the room of its padding
         self._own.append(number)
         self.see(values)
 
