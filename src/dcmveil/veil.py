@@ -212,7 +212,8 @@ class Veil:
         from .faces.names import Names
 
         archive = Archive(
-            self.session,
+            # a DICOMDIR goes on naming files that keep their names
+            lambda: self.session(keep_file_ids=True if keep_names else None),
             Names(names, keep=keep_names, key=self.key),
             to=to,
             compress=compress,
