@@ -30,13 +30,14 @@ ARROWS: dict[str, set[str]] = {
     "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
         "__init__", "veil", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
-        "report", "errors",
+        "report", "verify", "errors",
     },
     "veil": {
-        "session", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "report",
+        "session", "faces", "inspect", "verify", "engine", "core", "profile", "pseudonyms", "report",
         "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
+    "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
     "faces": {"session", "report", "errors"},

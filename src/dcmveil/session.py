@@ -96,6 +96,11 @@ class Session:
         """Bytes of input that go straight to the output before the next push."""
         return 0 if self._packed is not None else self._skip
 
+    @property
+    def packed_from(self) -> int | None:
+        """Offset of the deflated data set in the input; None: it is not deflated, or not known."""
+        return None if self._packed is None else self._packed.start
+
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
         if self._packed is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
@@ -11,6 +11,7 @@ from .session import HOLD_LIMIT, Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from .core import Trace
     from .faces.stream import Readable, Writable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .pseudonyms import PseudonymTable
     from .report import Report
     from .session import Watch
+    from .verify import Verdict
 
 Bytes = bytes  # inside the class, `bytes` is the method
 
@@ -79,6 +81,18 @@ class Veil:
             watch=watch,
         )
 
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """A session for walking an output: it replaces no value by the key or a table, and asks
+        for no run mark. Its own output is of no use."""
+        return Session(
+            Looker(self._engine),
+            accept_cut_pixels=self._accept_cut_pixels,
+            ignore_mark=True,
+            hold_limit=self._hold_limit,
+            trace=trace,
+            watch=watch,
+        )
+
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
         """The rewritten bytes of a whole file or data set. Raises DicomError, and then nothing
         was returned."""
@@ -103,3 +117,10 @@ class Veil:
         from .inspect import edits
 
         return edits(self, source)
+
+    def verify(self, before: BinaryIO, after: BinaryIO, *, pixels: bool = True) -> Verdict:
+        """Whether an output keeps the promises; both files must be able to seek. Without `pixels`
+        pixel data is not read. Raises DicomError if the original is refused, and OSError."""
+        from .verify import check
+
+        return check(self, before, after, pixels=pixels)

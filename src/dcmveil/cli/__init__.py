@@ -47,6 +47,12 @@ class Plan:
         self.show_values = False
         self.changes = False
         self.color = True
+        # of verify
+        self.before = ""
+        self.after = ""
+        self.report_paths = False
+        self.allow_missing = False
+        self.pixels = True
 
 
 # The options of the pipe that are understood without argparse.

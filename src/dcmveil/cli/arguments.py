@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from .. import __version__
-from . import Plan, inspecting, option_names
+from . import Plan, inspecting, option_names, verifying
 from .pipe import run_pipe
 from .profiles import FORMATS, check_profile, list_profiles, show_profile
 
@@ -32,7 +32,16 @@ def parse(arguments: list[str]) -> Plan:
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    named = arguments[0] in ("stream", "inspect", "profile", "key", "-h", "--help", "--version")
+    named = arguments[0] in (
+        "stream",
+        "inspect",
+        "verify",
+        "profile",
+        "key",
+        "-h",
+        "--help",
+        "--version",
+    )
     plan = parser.parse_args(arguments if named else ["stream", *arguments], namespace=Plan())
     assert isinstance(plan, Plan)
     return plan
@@ -74,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
 
     inspecting.add_parser(commands, _add_common)
+    verifying.add_parser(commands, _add_common)
     key = commands.add_parser("key", help="make a key", description="Keys of a project.")
     key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = key_commands.add_parser(
