@@ -6,6 +6,8 @@ promised and how it is proven is told in docs/verify.md.
 
 from __future__ import annotations
 
+import os
+
 from ..inspect import path_text
 from .compare import Comparison
 from .identifiers import (
@@ -93,7 +95,7 @@ class Checker:
         places = _Elements(self._veil, new)
         for hit in search.hits(_chunks(new, comparison.bulk, verdict)):
             self._judge(hit, places, sources, verdict)
-        for hit in Search(term for term, _ in sources.terms.values()).hits([(0, name.encode())]):
+        for hit in search.hits([(0, os.fsencode(name))]):
             verdict.add(Finding("name", source=_source(hit.term, sources), detail=hit.term.kind))
         verdict.findings.sort(key=lambda finding: -1 if finding.offset is None else finding.offset)
         return verdict
@@ -186,6 +188,9 @@ class _Elements:
         action = core.ACTION_NAMES[element.action]
         if action in _NEW_DATES and kind == DATE:
             return "new date that equals another old one"
+        few = kind in (ID, RUN) and len(hit.term.value) <= _FEW_DIGITS
+        if few and vr in ("DS", "IS", "TM") and action in (_KEEP, "shift"):
+            return "number of few digits in a numeric attribute that stays"
         if action not in (_KEEP, _CHECK_UID):
             return ""
         if vr == "UI" and kind in (DATE, TIME, NUMBER, AGE, ID, RUN):
@@ -194,8 +199,6 @@ class _Elements:
             return "word in a coded value that stays"
         if element.tag in _PRODUCT and kind in (PLACE, ID, RUN):
             return "name of a product that stays"
-        if vr in ("DS", "IS") and kind in (ID, RUN) and len(hit.term.value) <= _FEW_DIGITS:
-            return "number of few digits in a numeric attribute that stays"
         if (
             kind in (UID, DATE, TIME, AGE, PLACE, TEXT, NUMBER, RUN)
             and element.total <= _LONGEST_KEPT

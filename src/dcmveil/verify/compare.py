@@ -38,8 +38,8 @@ _PREAMBLE = 128
 _MARK_TEXT, _MARK_BYTES = b"DCMVEIL", 56  # the rest of the preamble is zero
 _KEYED = {core.UID, core.CHECK_UID, core.SHIFT, core.PSEUDONYM, core.HASH}
 
-# (start, end, entry of the trace) of bytes that may change; None: the preamble
-Span = tuple[int, int, "Trace | None"]
+# (start, end, entry of the trace, codecs of its text) of bytes that may change; None: the preamble
+Span = tuple[int, int, "Trace | None", "tuple[str, ...]"]
 
 
 class Comparison:
@@ -158,8 +158,9 @@ class Comparison:
         ]
         if len(got) == len(old):
             self._see_changes(base, old, new, got, spans)
-        for start, end, entry in spans:
-            self._take(entry, old[start - base : end - base], new[start - base : end - base])
+        for start, end, entry, codecs in spans:
+            if entry is not None:
+                self._take(entry, codecs, old[start - base : end - base])
         self._at = base + len(old)
 
     def _read(self, offset: int, n: int) -> bytes:
@@ -171,11 +172,12 @@ class Comparison:
     def _spans(self, base: int, old: bytes, trace: list[Trace]) -> Iterator[Span]:
         """What may change in this step, in order."""
         if base == 0 and old[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
-            yield 0, _PREAMBLE, None
+            yield 0, _PREAMBLE, None, ()
             self._last_end = _PREAMBLE + 4
         for entry in trace:
             place, tag, _, action, _, offset, done, length, total, _, after = entry
-            self._sources.see_charset(place, tag, old[offset - base : offset - base + length])
+            value = old[offset - base : offset - base + length]
+            codecs = self._sources.codecs_at(place, tag, value)
             if not done:
                 self._last = path_text(place, tag)
             if after is not None:
@@ -190,9 +192,9 @@ class Comparison:
                 continue
             if action == core.PIXELS:
                 for start, end in _fragments(old, offset - base, offset - base + length):
-                    yield base + start, base + end, entry
+                    yield base + start, base + end, entry, codecs
             else:
-                yield offset, offset + length, entry
+                yield offset, offset + length, entry, codecs
 
     def _see_changes(
         self, base: int, old: bytes, new: bytes, got: bytes, spans: list[Span]
@@ -210,11 +212,11 @@ class Comparison:
                     self._outside(start, got[start - base : stop - base], new, base)
                 start = stop
         if got != new:
-            for start, end, entry in spans:
+            for start, end, entry, _ in spans:
                 part = slice(start - base, end - base)
                 self._judge(start, entry, old[part], new[part], got[part])
         else:
-            self._right += sum(entry is None or entry[3] in _KEYED for *_, entry in spans)
+            self._right += sum(span[2] is None or span[2][3] in _KEYED for span in spans)
 
     def _outside(self, offset: int, got: bytes, new: bytes, base: int) -> None:
         """A change where no value may change. Bytes behind the last element may become zeros."""
@@ -257,11 +259,11 @@ class Comparison:
         elif self._keyed:
             self._wrong.append(Finding("value", first, "preamble", detail="the run mark"))
 
-    def _take(self, entry: Trace | None, old: bytes, new: bytes) -> None:
+    def _take(self, entry: Trace, codecs: tuple[str, ...], old: bytes) -> None:
         """Identifying values of what a run replaces."""
-        if entry is not None:
-            place, tag, vr, action, *_ = entry
-            self._sources.see(place, tag, core.VR_NAMES[vr], action == core.WIPE, old)
+        place, tag, vr, action, *_ = entry
+        vr_name = "LO" if action == core.WIPE else core.VR_NAMES[vr]
+        self._sources.see(place, tag, vr_name, codecs, old)
 
     # -- what a run does not read ------------------------------------------------------------
 

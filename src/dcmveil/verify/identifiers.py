@@ -51,7 +51,7 @@ _NUMBERS = frozenset(("DS", "IS"))
 # Keywords of attributes that name somebody or something; of others only the IDs in them are sought.
 _NAMING = re.compile(
     r"Name|ID(?:s|$|[A-Z])|Number|Address|Institution|Station|Department|Physician|Operator|"
-    r"Telephone|Serial|AETitle|Person|Patient(?!Position|Orientation)|Label|Country|Region|Insurance|Occupation|"
+    r"Telephone|Serial|AETitle|ApplicationEntity|Person|Label|Country|Region|Insurance|Occupation|"
     r"Issuer|Identifier|Organization|Manufacturer|Contact"
 )  # fmt: skip
 _IDS = re.compile(r"ID(?:s|$|[A-Z])|Number|Serial|Identifier|Telephone")
@@ -181,8 +181,8 @@ class Sources:
         self._exempt = exempt
         self._codecs: list[tuple[Place, tuple[str, ...]]] = [((), ("latin-1",))]
 
-    def see_charset(self, place: Place, tag: int, value: bytes) -> None:
-        """Any element, in order: the character set of the data set that it stands in."""
+    def codecs_at(self, place: Place, tag: int, value: bytes) -> tuple[str, ...]:
+        """Of each element, in order: the character sets of the data set that it stands in."""
         while len(self._codecs) > 1:
             last = self._codecs[-1][0]
             if place[: len(last)] == last:
@@ -190,12 +190,11 @@ class Sources:
             self._codecs.pop()
         if tag == _CHARACTER_SET and value:
             self._codecs.append((place, codecs_of(value)))
+        return self._codecs[-1][1]
 
-    def see(self, place: Place, tag: int, vr: str, behind_nul: bool, value: bytes) -> None:
+    def see(self, place: Place, tag: int, vr: str, codecs: tuple[str, ...], value: bytes) -> None:
         """A value that a run replaces."""
-        if behind_nul:
-            vr = "LO"
-        terms, exempt = _terms_of(self._names, tag, vr, value, self._codecs[-1][1])
+        terms, exempt = _terms_of(self._names, tag, vr, value, codecs)
         for why in exempt:
             self._exempt[why] += 1
         for term in terms:

@@ -7,6 +7,8 @@ against it, and only where one is found are whole spellings compared.
 
 from __future__ import annotations
 
+import re
+
 from .identifiers import AGE, DATE, DROPPED, LOWER, UID, Term, normalised
 
 TYPE_CHECKING = False
@@ -24,7 +26,9 @@ _DROPPED = frozenset(DROPPED) - {0}
 _DIGITS = frozenset(b"0123456789")
 _WORD = _DIGITS | frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _DOT = 0x2E
-_STEP = 1024
+_STEP = 128
+_FAR = 32
+_DIGITS_AND_POINTS = re.compile(rb"\A[0-9.]*")
 
 Owners = list[tuple[Term, int]]
 
@@ -99,22 +103,21 @@ class Search:
     def hits(self, chunks: Iterable[tuple[int, bytes]]) -> Iterator[Hit]:
         """Chunks are (offset, bytes), in order; nothing is sought across a gap between two. Of hits
         that overlap, the longest."""
-        data, start = b"", 0
+        data, start, told = b"", 0, 0
         for offset, chunk in chunks:
             if start + len(data) != offset:
-                yield from self._search(data, start, len(data))
-                data, start = b"", offset
+                yield from self._search(data, start, told, len(data))
+                data, start, told = b"", offset, 0
             data += chunk
             done = len(data) - OVERLAP
             if done > 0:
-                yield from self._search(data, start, done)
+                yield from self._search(data, start, told, done)
                 keep = max(0, done - OVERLAP)
-                data, start = data[keep:], start + keep
-        yield from self._search(data, start, len(data))
+                data, start, told = data[keep:], start + keep, done - keep
+        yield from self._search(data, start, told, len(data))
 
-    def _search(self, data: bytes, start: int, stop: int) -> Iterator[Hit]:
-        """Hits that end at `stop` or before; those of the overlap were told before."""
-        first = self._told - start if self._told > start else 0
+    def _search(self, data: bytes, start: int, first: int, stop: int) -> Iterator[Hit]:
+        """Hits that end behind `first`, since the others were told before, up to `stop`."""
         found = []
         small = data.translate(LOWER, DROPPED)
         places = _Places(data)
@@ -124,15 +127,12 @@ class Search:
         if self._any_exact:
             found += [(a, b, t) for a, b, owners in self._exact.find(data) for t, _ in owners]
         found = [hit for hit in found if first < hit[1] <= stop]
-        self._told = start + stop
         found.sort(key=lambda hit: (hit[0], -hit[1]))
         last = -1
         for a, b, term in found:
             if a >= last:
                 yield Hit(term, start + a, data[a:b])
                 last = b
-
-    _told = 0  # offset up to which hits were told
 
 
 class _Places:
@@ -182,13 +182,27 @@ def _fits(term: Term, data: bytes, start: int, end: int) -> bool:
         return False
     if term.kind == UID:
         return _fits_uid(term, text, data[start - 2 * step : start], data[end : end + 2 * step])
-    if not marks or not term.value.isdigit():
+    if not term.value.isdigit():
+        return True
+    if step == 1 and _in_decimal(data, start, end):
+        return False
+    if not marks:
         return True
     if term.kind == DATE:
         return len(text) == 10 and text[4] == text[7] and text[4] in b"-./ _"
     # a number in groups: one kind of mark, and no decimal point
     same = text.lower() == term.text.lower().encode()
     return same or (len(set(marks)) == 1 and _DOT not in marks and len(marks) <= 4)
+
+
+def _in_decimal(data: bytes, start: int, end: int) -> bool:
+    """Whether digits belong to a decimal number: those around, with one point among them."""
+    ahead = _DIGITS_AND_POINTS.search(data[max(0, start - _FAR) : start][::-1])
+    behind = _DIGITS_AND_POINTS.search(data[end : end + _FAR])
+    assert ahead is not None  # either may be empty
+    assert behind is not None
+    run = ahead[0][::-1] + b"0" + behind[0]
+    return run.strip(b".").count(b".") == 1
 
 
 def _fits_uid(term: Term, text: bytes, before: bytes, after: bytes) -> bool:

@@ -140,14 +140,16 @@ def _unpacked(path: str) -> BinaryIO:
     start = file.read(6)
     file.seek(0)
     openers: list[tuple[bytes, Callable[[BinaryIO], IO[bytes]]]] = [
-        (b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)
-    ]  # fmt: skip
+        (b"\x1f\x8b", lambda packed: gzip.GzipFile(fileobj=packed)),  # type: ignore[list-item, return-value]
+        (b"BZh", bz2.BZ2File),
+        (b"\xfd7zXZ\0", lzma.LZMAFile),
+    ]
     for magic, opener in openers:
         if start.startswith(magic):
             spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115
             with file:
                 shutil.copyfileobj(opener(file), spool, 1 << 18)
-            return spool
+            return spool  # type: ignore[return-value]
     return file
 
 
