@@ -89,7 +89,7 @@ def run_verify(plan: Plan) -> int:
         told.end()
     finally:
         sys.stdout.flush()
-    return NOT_ALL if told.bad else DONE
+    return DONE if told.proven else NOT_ALL
 
 
 def _single(veil: Veil, plan: Plan) -> Iterator[Outcome]:
@@ -126,6 +126,11 @@ class _Told:
         self._scanned = 0
         self._kinds: Counter[str] = Counter()
         self._exempt: Counter[str] = Counter()
+
+    @property
+    def proven(self) -> bool:
+        """Something was compared, and nothing found."""
+        return self._files > 0 and not self.bad
 
     def outcome(self, outcome: Outcome) -> None:
         verdict = outcome.verdict
@@ -195,7 +200,7 @@ class _Told:
             _print_json(
                 {
                     "summary": True,
-                    "ok": not self.bad,
+                    "ok": self.proven,
                     "files": self._files,
                     "bad": self.bad,
                     "skipped": self._skipped,
@@ -223,7 +228,10 @@ class _Told:
             say(f"{self._missing} originals have no output{words}")
         for why, count in self._exempt.most_common():
             say(f"not looked for, or no finding: {count} x {why}")
-        say(f"NOT proven: {self.bad} with findings" if self.bad else "proven")
+        if self.bad:
+            say(f"NOT proven: {self.bad} with findings")
+        else:
+            say("proven" if self.proven else "nothing was compared, so nothing is proven")
 
 
 def _print(line: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..session import Session, Watch
     from .identifiers import Sources
     from .verdict import Verdict
+    from .walk import Place
 
     class Veils(Protocol):
         """What is wanted of a Veil."""
@@ -72,7 +73,7 @@ class Comparison:
         self._old_walk = Walk(veil.session, before, self._see)
         self._new_walk = Walk(veil.looker, after)
         self._at = 0  # up to here all bytes were compared
-        self._last = ""  # path of the last element
+        self._last: tuple[Place, int] | None = None  # the last element
         self._last_end = 0  # where its value ends
         self._tail: int | None = None  # where bytes behind the last element were zeroed
         self._wrong: list[Finding] = []  # keyed values that are not those of this key
@@ -179,7 +180,7 @@ class Comparison:
             value = old[offset - base : offset - base + length]
             codecs = self._sources.codecs_at(place, tag, value)
             if not done:
-                self._last = path_text(place, tag)
+                self._last = (place, tag)
             if after is not None:
                 whole = done == 0 and total != UNDEFINED
                 self._last_end = max(self._last_end, offset + (total if whole else length))
@@ -279,7 +280,8 @@ class Comparison:
                 return
             self._verdict.compared += len(got)
             if old != got:
-                self._changed(start + core.differences(old, got, 1)[0][0], self._last)
+                path = path_text(*self._last) if self._last else ""
+                self._changed(start + core.differences(old, got, 1)[0][0], path)
             start += len(old)
 
     def _close(self) -> None:

@@ -149,6 +149,7 @@ def _unpacked(path: str) -> BinaryIO:
             spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115
             with file:
                 shutil.copyfileobj(opener(file), spool, 1 << 18)
+            spool.seek(0)
             return spool  # type: ignore[return-value]
     return file
 
@@ -246,19 +247,20 @@ class Pairs:
             outcome = Outcome(name, None, Verdict())
             outcome.skipped = True
             return outcome
-        if fault is not None:
-            return self._alone(name, None, "no output", "it is refused by the profile")
         query = "SELECT number, name FROM output WHERE uid = ? ORDER BY used LIMIT 1"
         row = self._index.execute(query, (uid,)).fetchone() if uid else None
         if row is None:
-            return self._alone(name, None, "no output")
+            fault = self._instance(self._before, name, self._veil.session, whole=True)[1]
+            refused = "" if fault is None else "it is refused by the profile"
+            return self._alone(name, None, "no output", refused)
         self._index.execute("UPDATE output SET used = 1 WHERE number = ?", row[:1])
         return self._compared(name, _loaded(row[1]))
 
     def _instance(
-        self, tree: Folder | Archive, name: str, make: Make
+        self, tree: Folder | Archive, name: str, make: Make, *, whole: bool = False
     ) -> tuple[str, DicomError | None]:
-        """The SOP Instance UID that a session writes; of an output, its own."""
+        """The SOP Instance UID that a session writes, of an output its own; and why the file is
+        refused, as far as it is read."""
         file = tree.open(name)
         if file is None:
             return "", NotDicomError(None, None, "no regular file")
@@ -266,7 +268,7 @@ class Pairs:
             walk = Walk(make, Flat(file))
             try:
                 for _ in walk.elements():
-                    if walk.session.report.instance:
+                    if walk.session.report.instance and not whole:
                         break
             except DicomError as error:
                 return "", error

@@ -22,6 +22,7 @@ PIECE = 1 << 18
 UNDEFINED = 0xFFFFFFFF
 _WAVEFORM_DATA = 0x54001010
 _PIXEL_GROUP = 0x7FE0
+_LEAST_GAP = 16  # a header of encapsulated data, that of its first item
 _ITEM, _ITEM_HEADER = b"\xfe\xff\x00\xe0", 8
 
 
@@ -181,7 +182,8 @@ class Walk:
             if done or offset < self._end:  # more of the same value, or of its encapsulated data
                 continue
             self._silent = self._silent and tag >> 16 == _PIXEL_GROUP
-            self._see_gap(base, old, offset, followed=True)
+            if offset - self._end >= _LEAST_GAP:
+                self._see_gap(base, old, offset, followed=True)
             self._ready.append(Element(place, tag, vr, action, offset, total))
             self._end = offset if after is None or total == UNDEFINED else offset + total
         self._see_gap(base, old, base + len(old), followed=False)
