@@ -92,7 +92,7 @@ class Checker:
         if sources.full:
             verdict.add(Finding("too many"))
         search = Search(term for term, _ in sources.terms.values())
-        places = _Elements(self._veil, new)
+        places = _Elements(self._veil, Flat(after))
         for hit in search.hits(_chunks(new, comparison.bulk, verdict)):
             self._judge(hit, places, sources, verdict)
         for hit in search.hits([(0, os.fsencode(name))]):
@@ -148,7 +148,8 @@ class _Elements:
     def __init__(self, veil: Veils, flat: Flat) -> None:
         self._elements: Iterator[Element] | None = None
         self._veil = veil
-        self._flat = flat
+        self._flat = flat  # of its own: it is read forward
+        self._value: tuple[Element | None, bytes] = (None, b"")  # read last
         self._now: Element | None = None
         self._next: Element | None = None
 
@@ -197,13 +198,15 @@ class _Elements:
             return "part of a UID that stays"
         if vr == "CS" and kind in (NAME, PLACE, ID, RUN, TEXT):
             return "word in a coded value that stays"
-        if element.tag in _PRODUCT and kind in (PLACE, ID, RUN):
+        creator = element.tag >> 16 & 1 and 0x10 <= element.tag & 0xFFFF <= 0xFF
+        if (creator or element.tag in _PRODUCT) and kind in (PLACE, ID, RUN):
             return "name of a product that stays"
         if (
             kind in (UID, DATE, TIME, AGE, PLACE, TEXT, NUMBER, RUN)
             and element.total <= _LONGEST_KEPT
         ):
-            value = self._flat.read(element.offset, element.total)
-            if hit.term.value in [normalised(part) for part in value.split(b"\\")]:
+            if self._value[0] is not element:
+                self._value = (element, self._flat.read(element.offset, element.total))
+            if hit.term.value in [normalised(part) for part in self._value[1].split(b"\\")]:
                 return "same value in an attribute that stays"
         return ""

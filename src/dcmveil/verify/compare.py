@@ -299,7 +299,9 @@ class Comparison:
             self._verdict.add(
                 Finding("length", other, "tail", detail="bytes behind the deflated data set")
             )
-        if self._wrong and self._right == 0:
+        found = self._verdict.found
+        shifted = found("changed") or found("structure") or found("length")
+        if len(self._wrong) > 1 and self._right == 0 and not shifted:
             self._verdict.add(Finding("other key"))
         else:
             for finding in self._wrong:

@@ -13,6 +13,7 @@ import functools
 import re
 
 from ..profile.names import Names
+from ..profile.tables_io import read_text
 from .charsets import codecs_of, decoded
 
 TYPE_CHECKING = False
@@ -84,7 +85,9 @@ class Term:
 
     __slots__ = ("coded", "exact", "kind", "plain", "spellings", "text", "value", "whole")
 
-    def __init__(self, kind: str, text: str, codecs: tuple[str, ...], raw: bytes) -> None:
+    def __init__(
+        self, kind: str, text: str, codecs: tuple[str, ...], raw: bytes, joined: bool = False
+    ) -> None:
         self.kind = kind
         self.text = text[:LONGEST]
         self.value = normalised(self.text.encode())
@@ -92,24 +95,28 @@ class Term:
         self.coded: set[bytes] = set()
         self.exact: set[bytes] = set()
         self._spell(self.text, codecs, raw)
+        if not joined and kind in (NAME, ID, UID, ADDRESS) and len(text) >= WHOLE_WORD:
+            self._encode()
         ascii_only = text.isascii()
         length = len(normalised(text.encode())) if ascii_only else WHOLE_WORD
         self.whole = length < WHOLE_WORD or kind in (ID, RUN, UID, DATE, TIME, AGE, NUMBER, PLACE)
         self.plain = length < WHOLE_WORD or kind in (NUMBER, TIME)
 
     def _spell(self, text: str, codecs: tuple[str, ...], raw: bytes) -> None:
-        cases = {text, text.lower(), text.upper(), text.title()}
         if text.isascii():
             self._add(text.encode())
         else:
             if raw:
                 self.exact.add(raw)
-            for case in cases:
+            for case in {text, text.lower(), text.upper(), text.title()}:
                 self._spell_other(case, codecs)
-        if self.kind in (NAME, ID, UID, ADDRESS) and len(text) >= WHOLE_WORD:
-            for case in cases:
-                self.coded.add(normalised(case.encode().hex().encode()))
-                self.coded.update(normalised(code) for code in _in_base64(case.encode()))
+
+    def _encode(self) -> None:
+        """Hexadecimal digits and base64."""
+        text = self.text
+        for case in {text, text.lower(), text.upper(), text.title()}:
+            self.coded.add(normalised(case.encode().hex().encode()))
+            self.coded.update(normalised(code) for code in _in_base64(case.encode()))
 
     def _spell_other(self, text: str, codecs: tuple[str, ...]) -> None:
         """Text that is not ASCII. Bytes of multi-byte sets may look like separators, so there every
@@ -211,6 +218,7 @@ class Vocabulary:
         self._names = Names()
         words = self._names.words()
         self.words = frozenset(words) | _DUMMIES
+        self.registered = frozenset(read_text("registered_uids.txt").split())
 
     @functools.lru_cache(maxsize=8192)  # noqa: B019 (there is one for each veil)
     def keyword(self, tag: int) -> str:
@@ -240,6 +248,7 @@ class _Finder:
         self.terms: list[Term] = []
         self.exempt: list[str] = []
         self._words = names.words
+        self._registered = names.registered
         self._keyword = keyword
         self._run = ID if _NAMING.search(keyword) else RUN
         self._codecs = codecs
@@ -249,7 +258,10 @@ class _Finder:
             self._names(value)
         elif vr == "UI":
             for uid in value.replace(b"\0", b"").decode("latin-1").split("\\"):
-                self._whole(UID, uid.strip(), "short UID", 6)
+                if uid.strip() in self._registered:
+                    self.exempt.append("UID of the standard")
+                else:
+                    self._whole(UID, uid.strip(), "short UID", 6)
         elif vr in ("DA", "DT"):
             self._dates(value.decode("latin-1"))
         elif vr == "TM":
@@ -294,7 +306,7 @@ class _Finder:
                     if known or len(joined) < WHOLE_WORD:
                         self.exempt.append("word of the standard" if known else "short text")
                     else:
-                        self._add(NAME, joined)
+                        self._add(NAME, joined, joined=True)
 
     def _name(self, word: str, raw: bytes) -> None:
         word = word.strip(" \0'\"()*?")
@@ -372,14 +384,14 @@ class _Finder:
         elif text:
             self.exempt.append(why)
 
-    def _add(self, kind: str, text: str, raw: bytes = b"") -> None:
+    def _add(self, kind: str, text: str, raw: bytes = b"", joined: bool = False) -> None:
         if text.lower() in _DUMMIES:
             self.exempt.append("dummy")
             return
         if not text.strip("0. "):
             self.exempt.append("dummy")
             return
-        term = Term(kind, text, self._codecs, raw)
+        term = Term(kind, text, self._codecs, raw, joined)
         if term.spellings or term.exact:
             self.terms.append(term)
         else:
