@@ -123,7 +123,7 @@ def test_an_original_without_output(trees: tuple[Path, Path]) -> None:
     assert "original" not in found[0]
     assert found[-1]["missing"] == 1
     assert lines(*trees, "--report-paths")[0]["original"] == "series1/1.dcm"
-    assert b"1.dcm" not in verify(*trees).out
+    assert verify(*trees).out == b"originals that have no output: 1 (--report-paths lists them)\n"
     (summary,) = lines(*trees, "--allow-missing")
     assert summary["missing"] == 1
 
@@ -178,6 +178,25 @@ def test_another_key_is_told_once(trees: tuple[Path, Path]) -> None:
     assert done.out.count(b"\n") == 2
     assert b"and 4 more files" in done.out
     assert lines(*trees)[-1]["findings"] == {"other key": COUNT}
+
+
+def test_a_name_of_another_original(trees: tuple[Path, Path]) -> None:
+    """In a kept text of an output, where it stood before: only the other original tells."""
+    before = part10(
+        [
+            E(0x00100010, "PN", "EVERGREEN^TOM"),
+            E(0x00100020, "LO", "KX-1"),
+            E(0x00201040, "LO", "unlike Winterbottom, Agatha3 or KX-4471190"),
+        ]
+    )
+    for root, data in zip(trees, (before, VEIL.bytes(before)), strict=True):
+        (root / "series0/9.dcm").write_bytes(data)
+    (summary,) = lines(*trees)
+    assert summary["files"] == COUNT + 1
+    found = lines(*trees, "--all-identifiers")
+    assert kinds(found) == ["other identifier"] * 2
+    assert {finding["source"] for finding in found[:-1]} == {"(0010,0010)", "(0010,0020)"}
+    assert {finding["file"] for finding in found[:-1]} == {"series0/9.dcm"}
 
 
 def test_an_empty_folder_proves_nothing_missing(trees: tuple[Path, Path], tmp_path: Path) -> None:

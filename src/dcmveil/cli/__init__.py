@@ -52,6 +52,7 @@ class Plan:
         self.after = ""
         self.report_paths = False
         self.allow_missing = False
+        self.all_identifiers = False
         self.pixels = True
 
 

@@ -47,6 +47,12 @@ def add_parser(commands: Commands, add_common: Callable[[argparse.ArgumentParser
         ("--report-paths", "report_paths", True, "show the paths of originals, too"),
         ("--allow-missing", "allow_missing", True, "an original without output is no finding"),
         (
+            "--all-identifiers",
+            "all_identifiers",
+            True,
+            "read all originals first, and look for the names and IDs of each in every output",
+        ),
+        (
             "--no-pixels",
             "pixels",
             False,
@@ -108,7 +114,10 @@ def _pairs(
     from ..verify.trees import Pairs
 
     checker = Checker(veil, keyed=not plan.ephemeral_key)
-    return Pairs(veil, checker, before, after, pixels=plan.pixels).outcomes()
+    pairs = Pairs(veil, checker, before, after, pixels=plan.pixels)
+    if plan.all_identifiers:
+        pairs.learn()
+    return pairs.outcomes()
 
 
 class _Told:
@@ -171,6 +180,8 @@ class _Told:
 
     def _finding(self, outcome: Outcome, finding: Finding, hidden: bool) -> None:
         where = self._where(outcome, hidden)
+        if finding.kind == "no output" and not where and not self._plan.json:
+            return  # how many there are is told at the end
         value = finding.value[:_SHOWN] if self._plan.show_values else b""
         if self._plan.json:
             fields: dict[str, object] = {**where}
@@ -215,6 +226,9 @@ class _Told:
             return
         if self._other_key > 1:
             _print(f"and {self._other_key - 1} more files of another key or profile")
+        if self._missing and not self._plan.allow_missing:
+            words = "" if self._plan.report_paths else " (--report-paths lists them)"
+            _print(f"originals that have no output: {self._missing}{words}")
         if self._plan.quiet:
             return
         say(
@@ -223,9 +237,8 @@ class _Told:
         )
         if self._skipped:
             say(f"{self._skipped} originals are no DICOM files and have no output")
-        if self._missing:
-            words = "" if self._plan.report_paths else "; --report-paths lists them"
-            say(f"{self._missing} originals have no output{words}")
+        if self._missing and self._plan.allow_missing:
+            say(f"{self._missing} originals have no output, which is allowed")
         for why, count in self._exempt.most_common():
             say(f"not looked for, or no finding: {count} x {why}")
         if self.bad:

@@ -7,7 +7,10 @@ promised and how it is proven is told in docs/verify.md.
 from __future__ import annotations
 
 import os
+from collections import Counter
 
+from .. import core
+from ..errors import DicomError
 from ..inspect import path_text
 from .compare import Comparison
 from .identifiers import (
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from ..core import Trace
     from .compare import Veils
     from .identifiers import Term
     from .walk import Place
@@ -44,6 +48,9 @@ _NEW_DATES = ("shift", "year")
 _CHECK_UID, _KEEP = "check uid", "keep"
 # Manufacturer, its model name, software versions: they name a product
 _PRODUCT = (0x00080070, 0x00081090, 0x00181020)
+# IDs that others have by chance are not looked for in all outputs, only these: Accession Number,
+# Patient ID, other patient IDs, telephone numbers
+_PERSONAL = (0x00080050, 0x00100020, 0x00101000, 0x00102154)
 _FEW_DIGITS = 6  # of a number that may stand in a numeric attribute by chance
 _LONGEST_KEPT = 4096  # bytes of a kept value that are compared with an identifying one
 
@@ -71,6 +78,30 @@ class Checker:
         self._veil = veil
         self._keyed = keyed
         self._vocabulary = Vocabulary()
+        self._others = Sources(self._vocabulary, Counter())
+        self._other_search: Search | None = None
+
+    def learn(self, before: BinaryIO) -> None:
+        """Names and IDs of an original, to be looked for in the outputs of all others; half of an
+        original that is refused counts, too. They are held in memory, up to a limit."""
+
+        def see(base: int, old: bytes, new: bytes, trace: list[Trace]) -> None:
+            for place, tag, vr, action, _, offset, _, length, _, _, after in trace:
+                value = old[offset - base : offset - base + length]
+                codecs = others.codecs_at(place, tag, value)
+                if after is None or action == core.KEEP:
+                    continue
+                if core.VR_NAMES[vr] == "PN" or tag in _PERSONAL:
+                    others.see(place, tag, core.VR_NAMES[vr], codecs, value)
+
+        others = self._others
+        others.next_file()
+        try:
+            for _ in Walk(self._veil.session, Flat(before), see).elements():
+                pass
+        except DicomError:
+            pass
+        self._other_search = None
 
     def check(
         self,
@@ -92,17 +123,45 @@ class Checker:
         if sources.full:
             verdict.add(Finding("too many"))
         search = Search(term for term, _ in sources.terms.values())
-        places = _Elements(self._veil, Flat(after))
-        for hit in search.hits(_chunks(new, comparison.bulk, verdict)):
-            self._judge(hit, places, sources, verdict)
-        for hit in search.hits([(0, os.fsencode(name))]):
-            verdict.add(Finding("name", source=_source(hit.term, sources), detail=hit.term.kind))
+        self._search(search, "identifier", sources, new, comparison.bulk, verdict, name)
+        if self._others.terms:
+            if self._other_search is None:
+                terms = [term for term, _ in self._others.terms.values()]
+                self._other_search = Search(terms, coded=False)
+            if self._others.full and not sources.full:
+                verdict.add(Finding("too many"))
+            self._search(
+                self._other_search, "other identifier", sources, new, comparison.bulk, verdict, name
+            )
         verdict.findings.sort(key=lambda finding: -1 if finding.offset is None else finding.offset)
         return verdict
 
-    def _judge(self, hit: Hit, places: _Elements, sources: Sources, verdict: Verdict) -> None:
+    def _search(
+        self,
+        search: Search,
+        kind: str,
+        own: Sources,
+        flat: Flat,
+        bulk: list[tuple[int, int]],
+        verdict: Verdict,
+        name: str,
+    ) -> None:
+        """All of an output, and its name."""
+        sources = own if kind == "identifier" else self._others
+        places = _Elements(self._veil, Flat(flat.file))
+        for hit in search.hits(_chunks(flat, bulk, verdict)):
+            if sources is own or _tells(hit.term, own):
+                self._judge(kind, hit, places, sources, verdict)
+        for hit in search.hits([(0, os.fsencode(name))]):
+            if sources is own or _tells(hit.term, own):
+                source = _source(hit.term, sources)
+                verdict.add(Finding("name", source=source, detail=hit.term.kind))
+
+    def _judge(
+        self, kind: str, hit: Hit, places: _Elements, sources: Sources, verdict: Verdict
+    ) -> None:
         element = places.at(hit.offset)
-        why = "" if element is None else places.exempts(element, hit)
+        why = "" if element is None else places.exempts(element, hit, kind != "identifier")
         if why:
             verdict.exempt[why] += 1
             return
@@ -110,8 +169,14 @@ class Checker:
         if element is not None:
             path = path_text(element.place, element.tag)
         source = _source(hit.term, sources)
-        kind = hit.term.kind
-        verdict.add(Finding("identifier", hit.offset, path, source, kind, hit.value))
+        verdict.add(Finding(kind, hit.offset, path, source, hit.term.kind, hit.value))
+
+
+def _tells(term: Term, own: Sources) -> bool:
+    """Whether a term of another original says something: it is not of this one, and no number of
+    few digits, which many have."""
+    few = term.value.isdigit() and len(term.value) <= _FEW_DIGITS
+    return not few and (term.kind, term.value) not in own.terms
 
 
 def _source(term: Term, sources: Sources) -> str:
@@ -124,9 +189,7 @@ def _chunks(
 ) -> Iterator[tuple[int, bytes]]:
     """All bytes but those of pixels and waveforms. A deflated data set that cannot be inflated was
     told by the comparison; what can be read of it is searched."""
-    from ..errors import DicomError
-
-    at = 0
+    at = passed = 0
     for start, end in [*sorted(bulk), (1 << 63, 1 << 63)]:
         while at < start:
             try:
@@ -135,9 +198,10 @@ def _chunks(
                 return
             if not data:
                 return
-            verdict.scanned += len(data)
-            yield at, data
             at += len(data)
+            verdict.scanned = max(verdict.scanned, at - passed)
+            yield at - len(data), data
+        passed += max(0, end - at)
         at = max(at, end)
 
 
@@ -155,24 +219,22 @@ class _Elements:
 
     def at(self, offset: int) -> Element | None:
         """The element whose value holds this byte."""
-        from ..errors import DicomError
-
         if self._elements is None:
             self._elements = Walk(self._veil.looker, self._flat).elements()
-            self._next = self._following(DicomError)
+            self._next = self._following()
         while self._next is not None and self._next.offset <= offset:
             self._now = self._next
-            self._next = self._following(DicomError)
+            self._next = self._following()
         now = self._now
         if now is None or (now.total != UNDEFINED and offset >= now.offset + now.total):
             return None
         return now
 
-    def _following(self, fault: type[Exception]) -> Element | None:
+    def _following(self) -> Element | None:
         assert self._elements is not None
         try:
             return next(self._elements, None)
-        except fault:
+        except DicomError:
             return None
 
     def gap(self, offset: int) -> str:
@@ -181,10 +243,9 @@ class _Elements:
             return "preamble"
         return "tail" if self._next is None else ""
 
-    def exempts(self, element: Element, hit: Hit) -> str:
-        """Why an identifying value may stand there; empty: it may not."""
-        from .. import core
-
+    def exempts(self, element: Element, hit: Hit, other: bool) -> str:
+        """Why an identifying value may stand there; empty: it may not. `other`: it is of another
+        original."""
         kind, vr = hit.term.kind, core.VR_NAMES[element.vr] if isinstance(element.vr, int) else ""
         action = core.ACTION_NAMES[element.action]
         if action in _NEW_DATES and kind == DATE:
@@ -199,7 +260,8 @@ class _Elements:
         if vr == "CS" and kind in (NAME, PLACE, ID, RUN, TEXT):
             return "word in a coded value that stays"
         creator = element.tag >> 16 & 1 and 0x10 <= element.tag & 0xFFFF <= 0xFF
-        if (creator or element.tag in _PRODUCT) and kind in (PLACE, ID, RUN):
+        product = creator or element.tag in _PRODUCT
+        if product and (kind in (PLACE, ID, RUN) or (kind == NAME and other)):
             return "name of a product that stays"
         if (
             kind in (UID, DATE, TIME, AGE, PLACE, TEXT, NUMBER, RUN)

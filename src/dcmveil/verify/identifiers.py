@@ -188,6 +188,10 @@ class Sources:
         self._exempt = exempt
         self._codecs: list[tuple[Place, tuple[str, ...]]] = [((), ("latin-1",))]
 
+    def next_file(self) -> None:
+        """Values of another file follow, with character sets of their own."""
+        del self._codecs[1:]
+
     def codecs_at(self, place: Place, tag: int, value: bytes) -> tuple[str, ...]:
         """Of each element, in order: the character sets of the data set that it stands in."""
         while len(self._codecs) > 1:
@@ -388,7 +392,7 @@ class _Finder:
         if text.lower() in _DUMMIES:
             self.exempt.append("dummy")
             return
-        if not text.strip("0. "):
+        if len(set(normalised(text.encode()))) == 1:  # XXXX, 0000
             self.exempt.append("dummy")
             return
         term = Term(kind, text, self._codecs, raw, joined)

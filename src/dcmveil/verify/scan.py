@@ -85,15 +85,15 @@ def _ends(data: bytes, size: int, groups: Mapping[int, object]) -> Iterator[int]
 
 
 class Search:
-    """Terms, ready to be looked for."""
+    """Terms, ready to be looked for; `coded`: in hexadecimal digits and base64, too."""
 
-    def __init__(self, terms: Iterable[Term]) -> None:
+    def __init__(self, terms: Iterable[Term], *, coded: bool = True) -> None:
         self._normal, self._exact = _Table(), _Table()
         self._any_exact = False
         for term in terms:
             for spelling in term.spellings:
                 self._normal.add(spelling, term, _SPELLING)
-            for spelling in term.coded:
+            for spelling in term.coded if coded else ():
                 self._normal.add(spelling, term, _CODED)
             for spelling in term.exact:
                 self._exact.add(spelling, term, _EXACT)

@@ -223,6 +223,15 @@ class Pairs:
             for (left_over,) in self._index.execute("SELECT name FROM output WHERE used = 0"):
                 yield self._alone(None, _loaded(left_over), "from nowhere")
 
+    def learn(self) -> None:
+        """Read every original first, so that each output is searched for the names and IDs of
+        all. Raises OSError."""
+        for name in self._before.names():
+            file = self._before.open(name)
+            if file is not None:
+                with file:
+                    self._checker.learn(file)
+
     def _mark(self, name: str) -> bool:
         """Whether there is an output of this name; then it is used."""
         done = self._index.execute("UPDATE output SET used = 1 WHERE name = ?", (_stored(name),))

@@ -12,6 +12,7 @@ KINDS = {
     "value": "it is not the value that this profile and key write",
     "other key": "no keyed value is that of this key: another key or profile made this file",
     "identifier": "an identifying value still stands here",
+    "other identifier": "a value that identifies somebody in another original stands here",
     "name": "the file's name holds an identifying value",
     "unread": "the original is refused by this profile, so nothing is proven",
     "too many": "there are more identifying values than can be held, so not all were looked for",
