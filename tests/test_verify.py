@@ -643,6 +643,8 @@ def test_command_on_two_files(tmp_path: Path, key_file: Path) -> None:
     assert b"Winterbottom" in shown.out
     lines = run("verify", "--key-file", key_file, "--json", before, after).out.splitlines()
     objects = [json.loads(line) for line in lines]
+    assert not any("value" in o for o in objects)
+    assert not any(b"interbottom" in line.lower() for line in lines)
     assert {"changed", "identifier"} == {o["kind"] for o in objects[:-1]}
     assert objects[-1]["ok"] is False
     assert objects[-1]["bad"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -247,6 +248,31 @@ def test_archives(trees: tuple[Path, Path], mode: str) -> None:
 def test_an_owner_in_an_archive(trees: tuple[Path, Path]) -> None:
     one, other = packed(trees[0]), packed(trees[1], uname="awinterbottom")
     assert kinds(lines(one, other)) == ["name"] * COUNT
+
+
+def test_a_member_twice(trees: tuple[Path, Path]) -> None:
+    """A program that extracts sees the second one; who sends the archive on sends both."""
+    one, other = packed(trees[0]), packed(trees[1])
+    with tarfile.open(other, "a") as archive:
+        archive.add(trees[0] / "series0/2.dcm", "series0/0.dcm")
+    found = lines(one, other)
+    assert kinds(found) == ["from nowhere"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names of files are text")
+def test_names_that_are_no_text(trees: tuple[Path, Path]) -> None:
+    odd = os.fsdecode(b"\xff\xfe.dcm")
+    for root in trees:
+        (root / "series0/0.dcm").rename(root / odd)
+    (summary,) = lines(*trees)
+    assert summary["files"] == COUNT
+    (summary,) = lines(packed(trees[0]), packed(trees[1]))
+    assert summary["files"] == COUNT
+    (trees[1] / odd).write_bytes(after(9))
+    for pair in (trees, (packed(trees[0]), packed(trees[1]))):
+        done = verify(*pair)
+        assert done.code == 1
+        assert b"\\udcff\\udcfe.dcm: offset" in done.out
 
 
 def test_a_damaged_archive(trees: tuple[Path, Path], tmp_path: Path) -> None:

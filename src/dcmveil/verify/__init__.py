@@ -25,7 +25,7 @@ from .identifiers import (
     TIME,
     UID,
     Sources,
-    Vocabulary,
+    vocabulary,
 )
 from .scan import CHUNK, Hit, Search, normalised
 from .verdict import Finding, Verdict
@@ -77,7 +77,7 @@ class Checker:
     def __init__(self, veil: Veils, *, keyed: bool = True) -> None:
         self._veil = veil
         self._keyed = keyed
-        self._vocabulary = Vocabulary()
+        self._vocabulary = vocabulary()
         self._others = Sources(self._vocabulary, Counter())
         self._other_search: Search | None = None
 

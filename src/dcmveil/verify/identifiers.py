@@ -224,9 +224,15 @@ class Vocabulary:
         self.words = frozenset(words) | _DUMMIES
         self.registered = frozenset(read_text("registered_uids.txt").split())
 
-    @functools.lru_cache(maxsize=8192)  # noqa: B019 (there is one for each veil)
+    @functools.lru_cache(maxsize=8192)  # noqa: B019 (there is only one)
     def keyword(self, tag: int) -> str:
         return "" if tag >> 16 & 1 else self._names.keyword_of(f"{tag:08X}")
+
+
+@functools.cache
+def vocabulary() -> Vocabulary:
+    """Read once."""
+    return Vocabulary()
 
 
 @functools.lru_cache(maxsize=16384)

@@ -22,7 +22,7 @@ from .walk import Flat, Walk
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO, BinaryIO
+    from typing import IO, Any, BinaryIO
 
     from . import Checker
     from .compare import Veils
@@ -69,7 +69,7 @@ class Archive:
         self._file = _unpacked(path)
         self._index = sqlite3.connect("")
         self._index.execute(
-            "CREATE TABLE member (name TEXT PRIMARY KEY, start INTEGER, size INTEGER, words TEXT)"
+            "CREATE TABLE member (name BLOB PRIMARY KEY, start INTEGER, size INTEGER, words BLOB)"
         )
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
             for member in archive:
@@ -79,25 +79,28 @@ class Archive:
                 words = [member.name, member.linkname, member.uname, member.gname]
                 words += member.pax_headers.values()
                 start = member.offset_data if member.isreg() and not member.issparse() else -1
-                self._index.execute(
-                    "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?)",
-                    (member.name, start, member.size, "\n".join(words)),
-                )
+                row = (start, member.size, _stored("\n".join(words)))
+                add = "INSERT INTO member VALUES (?, ?, ?, ?)"
+                try:
+                    self._index.execute(add, (_stored(member.name), *row))
+                except sqlite3.IntegrityError:  # a name that stood before; both must be compared
+                    again = f"{member.name}\0{member.offset}"
+                    self._index.execute(add, (_stored(again), *row))
 
     def names(self) -> Iterator[str]:
         for (name,) in self._index.execute("SELECT name FROM member ORDER BY start"):
-            yield name
+            yield _loaded(name)
 
     def open(self, name: str) -> BinaryIO | None:
         start, size = self._row(name, "start, size")
         return None if start < 0 else io.BufferedReader(_Part(self._file, start, size))
 
     def words(self, name: str) -> str:
-        return str(self._row(name, "words")[0])
+        return _loaded(self._row(name, "words")[0])
 
-    def _row(self, name: str, columns: str) -> tuple[int, ...]:
-        found = self._index.execute(f"SELECT {columns} FROM member WHERE name = ?", (name,))
-        row: tuple[int, ...] = found.fetchone()
+    def _row(self, name: str, columns: str) -> tuple[Any, ...]:
+        query = f"SELECT {columns} FROM member WHERE name = ?"
+        row: tuple[Any, ...] = self._index.execute(query, (_stored(name),)).fetchone()
         return row
 
 
