@@ -512,6 +512,15 @@ def test_a_name_put_back(place: str) -> None:
     assert "interbottom" not in text.lower()
 
 
+def test_a_name_over_a_value_that_should_stay() -> None:
+    """Where a coded value stays, its words are no leak; but here it did not stay."""
+    before = image(more=(E(0x00180015, "CS", "CHEST AND NECK"),))
+    after = veil().bytes(before)
+    at = after.index(b"CHEST AND")
+    found = verdict(before, put(after, at, b"WINTERBOTTOM"))
+    assert [finding.offset for finding in identifiers(found)] == [at]
+
+
 def test_a_name_after_the_end() -> None:
     before = image()
     after = veil().bytes(before) + b"\0\0" + WORD

@@ -50,8 +50,9 @@ class Flat:
         return self._end
 
     @property
-    def packed(self) -> bool:
-        return self._packed_from is not None
+    def packed_from(self) -> int | None:
+        """Where the deflated data set starts, as far as known."""
+        return self._packed_from
 
     def size(self) -> int:
         """In bytes. Raises DicomError for a deflated data set that cannot be inflated."""
