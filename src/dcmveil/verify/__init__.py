@@ -6,6 +6,7 @@ promised and how it is proven is told in docs/verify.md.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 
@@ -52,6 +53,7 @@ _PRODUCT = (0x00080070, 0x00081090, 0x00181020)
 # Patient ID, other patient IDs, telephone numbers
 _PERSONAL = (0x00080050, 0x00100020, 0x00101000, 0x00102154)
 _FEW_DIGITS = 6  # of a number that may stand in a numeric attribute by chance
+_TERMS_AT_A_TIME = 10_000
 _LONGEST_KEPT = 4096  # bytes of a kept value that are compared with an identifying one
 
 
@@ -79,7 +81,7 @@ class Checker:
         self._keyed = keyed
         self._vocabulary = vocabulary()
         self._others = Sources(self._vocabulary, Counter())
-        self._other_search: Search | None = None
+        self._other_searches: list[Search] | None = None
 
     def learn(self, before: BinaryIO) -> None:
         """Names and IDs of an original, to be looked for in the outputs of all others; half of an
@@ -101,7 +103,7 @@ class Checker:
                 pass
         except DicomError:
             pass
-        self._other_search = None
+        self._other_searches = None
 
     def check(
         self,
@@ -122,17 +124,16 @@ class Checker:
         verdict.sought = len(sources.terms)
         if sources.full:
             verdict.add(Finding("too many"))
-        search = Search(term for term, _ in sources.terms.values())
-        self._search(search, "identifier", sources, old, new, comparison.bulk, verdict, name)
+        for search in _searches(sources):
+            self._search(search, "identifier", sources, old, new, comparison.bulk, verdict, name)
         if self._others.terms:
-            if self._other_search is None:
-                terms = [term for term, _ in self._others.terms.values()]
-                self._other_search = Search(terms, coded=False)
+            if self._other_searches is None:
+                self._other_searches = list(_searches(self._others, coded=False))
             if self._others.full and not sources.full:
                 verdict.add(Finding("too many"))
             kind = "other identifier"
-            search = self._other_search
-            self._search(search, kind, sources, old, new, comparison.bulk, verdict, name)
+            for search in self._other_searches:
+                self._search(search, kind, sources, old, new, comparison.bulk, verdict, name)
         verdict.findings.sort(key=lambda finding: -1 if finding.offset is None else finding.offset)
         return verdict
 
@@ -176,6 +177,16 @@ class Checker:
             path = path_text(element.place, element.tag)
         source = _source(hit.term, sources)
         verdict.add(Finding(kind, hit.offset, path, source, hit.term.kind, hit.value))
+
+
+def _searches(sources: Sources, *, coded: bool = True) -> Iterator[Search]:
+    """So many terms at a time that the tables of one search take some 40 MB; most files have
+    tens."""
+    terms = iter([term for term, _ in sources.terms.values()])
+    while part := list(itertools.islice(terms, _TERMS_AT_A_TIME)):
+        yield Search(part, coded=coded)
+    if not sources.terms:
+        yield Search(())  # all is read, as ever
 
 
 def _tells(term: Term, own: Sources) -> bool:

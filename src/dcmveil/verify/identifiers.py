@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 _CHARACTER_SET = 0x00080005
 _SOFTWARE = (0x00020012, 0x00020013)  # who wrote the file: no person, place or device
-# Values held for one file, each with some 1 KB of spellings. A structured report or a DICOMDIR has
+# Values held for one file, each with 1 to 2 KB of spellings. A structured report or a DICOMDIR has
 # thousands.
 TERMS_LIMIT = 100_000
+# Longer fields are cut anew for each file; of others so many are remembered, 5 KB each.
+_REMEMBERED_BYTES, _REMEMBERED = 128, 8192
 LONGEST = 64  # characters of a term; of a longer value the first ones
 
 # Kinds of terms
@@ -95,7 +97,7 @@ class Term:
         self.coded: set[bytes] = set()
         self.exact: set[bytes] = set()
         self._spell(self.text, codecs, raw)
-        if not joined and kind in (NAME, ID, UID, ADDRESS) and len(text) >= WHOLE_WORD:
+        if not joined and kind in (NAME, ID, ADDRESS) and len(text) >= WHOLE_WORD:
             self._encode()
         ascii_only = text.isascii()
         length = len(normalised(text.encode())) if ascii_only else WHOLE_WORD
@@ -205,7 +207,8 @@ class Sources:
 
     def see(self, place: Place, tag: int, vr: str, codecs: tuple[str, ...], value: bytes) -> None:
         """A value that a run replaces."""
-        terms, exempt = _terms_of(self._names, tag, vr, value, codecs)
+        cut = _terms_of if len(value) <= _REMEMBERED_BYTES else _terms_of.__wrapped__
+        terms, exempt = cut(self._names, tag, vr, value, codecs)
         for why in exempt:
             self._exempt[why] += 1
         for term in terms:
@@ -235,7 +238,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary()
 
 
-@functools.lru_cache(maxsize=16384)
+@functools.lru_cache(maxsize=_REMEMBERED)
 def _terms_of(
     names: Vocabulary, tag: int, vr: str, value: bytes, codecs: tuple[str, ...]
 ) -> tuple[tuple[Term, ...], tuple[str, ...]]:
