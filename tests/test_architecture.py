@@ -33,8 +33,8 @@ ARROWS: dict[str, set[str]] = {
         "report", "verify", "errors",
     },
     "veil": {
-        "session", "faces", "inspect", "verify", "engine", "core", "profile", "pseudonyms", "report",
-        "errors",
+        "session", "faces", "inspect", "verify", "engine", "core", "profile", "pseudonyms",
+        "report", "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
     "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
