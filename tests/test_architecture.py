@@ -30,13 +30,15 @@ ARROWS: dict[str, set[str]] = {
     "__init__": {"errors", "faces", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
         "__init__", "veil", "trees", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
-        "report", "errors",
+        "report", "verify", "errors",
     },
     "veil": {
-        "session", "trees", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "keys",
+        "session", "trees", "faces", "inspect", "verify", "engine", "core", "profile",
+        "pseudonyms", "keys",
         "report", "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
+    "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
     "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},

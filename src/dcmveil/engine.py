@@ -222,6 +222,24 @@ class Answers:
         return fill.head, fill.fill, fill.tail
 
 
+class Looker(Engine):
+    """Of an engine whose sessions only look: no value is replaced that the key would decide, no
+    pseudonym is missing, so an output is walked like its original."""
+
+    def __init__(self, engine: Engine) -> None:
+        vars(self).update(vars(engine))
+
+    def answers(
+        self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
+    ) -> Answers:
+        return _Echo(self, syntax, patient_id, second_run)
+
+
+class _Echo(Answers):
+    def __call__(self, asks: list[Ask]) -> list[Answer]:
+        return [(b"", 0, b"") if action == core.DOCUMENT else value for action, value, _, _ in asks]
+
+
 def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | str:
     """Encapsulated pixel data of the same fragments with a blank image in them, or why not."""
     from .codestreams import Geometry, blank_fragments

@@ -118,6 +118,11 @@ class Session:
         """Whether the data set is deflated; known before the first byte comes back."""
         return self._packed is not None
 
+    @property
+    def packed_from(self) -> int | None:
+        """Offset of the deflated data set in the input; None: it is not deflated, or not known."""
+        return None if self._packed is None else self._packed.start
+
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
         if self._packed is not None:

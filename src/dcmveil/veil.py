@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .core import Trace
     from .engine import Crosswalk
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .session import Watch
     from .trees import Summary
     from .trees.record import Result
+    from .verify import Verdict
 
     Path = str | os.PathLike[str]
 
@@ -100,6 +101,18 @@ class Veil:
             trace=trace,
             watch=watch,
             crosswalk=crosswalk,
+        )
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """A session for walking an output: it replaces no value by the key or a table, and asks
+        for no run mark. Its own output is of no use."""
+        return Session(
+            Looker(self._engine),
+            accept_cut_pixels=self._accept_cut_pixels,
+            ignore_mark=True,
+            hold_limit=self._hold_limit,
+            trace=trace,
+            watch=watch,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -228,3 +241,10 @@ class Veil:
         from .inspect import edits
 
         return edits(self, source)
+
+    def verify(self, before: BinaryIO, after: BinaryIO, *, pixels: bool = True) -> Verdict:
+        """Whether an output keeps the promises; both files must be able to seek. Without `pixels`
+        pixel data is not read. Raises DicomError if the original is refused, and OSError."""
+        from .verify import check
+
+        return check(self, before, after, pixels=pixels)

@@ -63,6 +63,12 @@ class Plan:
         self.dicomdir = False
         self.overwrite = False
         self.report_paths = False
+        # of verify
+        self.before = ""
+        self.after = ""
+        self.allow_missing = False
+        self.all_identifiers = False
+        self.pixels = True
 
 
 # The options of the pipe that are understood without argparse.
