@@ -25,7 +25,7 @@ SYNTAXES = {"explicit": EXPLICIT_LE, "implicit": IMPLICIT_LE, "big": EXPLICIT_BE
 # what a dummy, a blank or a fixed value looks like: an old value may happen to be one of them
 NOTHING = re.compile(
     r"(ANON|99ANON|99AN|000Y|0|YES|REMOVED|19000101(0+(\.0+)?)?|1900\.01\.01|0+(\.0+)?"
-    r"|[\\ 0]*|(00)(\\00)*|(0+)(\\0+)*|\(no value.*|\(no value available\)|)"
+    r"|[\\ 0\n]*|(00)(\\00)*|(0+)(\\0+)*|\(no value.*|\(no value available\)|)"
 )
 
 
@@ -72,7 +72,7 @@ def listed(tag: int) -> bool:
     """A row of the table names it, with an action that takes the value away."""
     text = f"{tag:08X}"
     return any(
-        len(pattern) == 8 and all(a in ("x", b) for a, b in zip(pattern.lower(), text.lower()))
+        len(pattern) == 8 and all(a in ("x", b) for a, b in zip(pattern.lower(), text.lower(), strict=False))
         for pattern in patterns()
     )
 

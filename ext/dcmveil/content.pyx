@@ -58,6 +58,9 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
         e.action = by_vr
     if e.action == KEEP and e.known == SQ and e.means != SQ:
         e.action = BLANK                        # a sequence that hides in another VR
+    elif (e.action == KEEP and e.means != SQ
+            and (e.known == UI or vr_flags(e.known) & VR_TEXT > vr_flags(e.means) & VR_TEXT)):
+        e.means = e.known       # a UID or a text is looked at as one, whatever its VR says
     # a public tag that the dictionary does not have may be a newer sequence: its items are
     # decided one by one
     if group & 1 and m.rules.walk_private:
@@ -147,7 +150,11 @@ cdef int read_body(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
             return STOPPED
         return _open_sequence(m, f, f.encoding, SNIFF_IMPLICIT)
     if e.length == UNDEFINED:
-        if e.means == OB or e.means == OW:
+        # only pixel data is encapsulated (PS3.5 section A.4): some readers see items of elements in
+        # any other value of undefined length, and in UN always (CP-246)
+        if (e.means == OB or e.means == OW) and e.vr != UN:
+            if e.tag != PIXEL_DATA and e.action == KEEP:
+                e.action = BLANK
             return _open_fragments(m, f, p, left, eof)
         if e.vr != UN and (e.vr != VR_NONE or not (e.tag >> 16 & 1 or e.known == VR_NONE)):
             return fail(m, BAD_UNDEFINED, m.pos, e.tag)

@@ -198,7 +198,9 @@ class Session:
             engine.profile.rules,
             answers,
             directory=self._is_directory(scout),
-            audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
+            audio=not AUDIO_CLASSES.isdisjoint(
+                self._text_of(scout, name) for name in ("sop_class", "media_class")
+            ),
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
         )
