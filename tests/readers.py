@@ -26,7 +26,7 @@ import corpus
 
 SECONDS = 60
 # On lengths that lie GDCM asks for gigabytes and touches them all.
-LIMITED = ["sh", "-c", 'ulimit -v 1000000; ulimit -t 20; exec "$@"', "sh"]
+LIMITED = ["sh", "-c", 'ulimit -v 500000; ulimit -t 20; exec "$@"', "sh"]
 BATCH = 64  # files for one process: dcmdump needs longer to start than to read a small file
 INSTALLED = {name: shutil.which(name) is not None for name in ("dcmdump", "gdcmdump")}
 # all that DCMTK may be told to put up with, where its defaults do not
