@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import test_canaries as canaries
-from build import DEFLATED, EXPLICIT_LE, JPEG_BASELINE, E, Fragments, Item, encode, encoding_of
+from build import DEFLATED, JPEG_BASELINE, E, Fragments, Item, encode, encoding_of
 from build import part10 as part_10
 from dcmveil import DicomError
 from expectations import GONE, MAPPED, SETTINGS, STAYS, Setting, dictionary, vr_of
@@ -32,7 +32,9 @@ KNOWN = (0x0009, "GEMS_IDEN_01"), (0x0019, "SIEMENS MR HEADER"), (0x0029, "SIEME
 PLAIN = [tag for tag in {**unlisted()} if vr_of(tag) in ("CS", "LO", "SH", "LT", "ST", "UC", "UT")]
 SEQUENCES = [int(text, 16) for text, vr in dictionary().items() if vr == "SQ" and "x" not in text]
 POOL = {**listed(), **unlisted(), **canaries.UNKNOWN}
-LEAVES = [tag for tag, vr in POOL.items() if vr != "SQ" and tag not in MEANT and tag >> 16 not in (0, 2)]
+LEAVES = [
+    tag for tag, vr in POOL.items() if vr != "SQ" and tag not in MEANT and tag >> 16 not in (0, 2)
+]
 META = [tag for tag in POOL if tag >> 16 == 2]
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{12,}")
 
@@ -139,7 +141,9 @@ class Maker:
             elements.append(creator)
         elif kind == 2:
             elements.append(self.birds.element(group << 16 | number, "LO"))
-        taken = {low for (g, n), rows in safe().items() if (g, n) == (group, name) for low, _ in rows}
+        taken = {
+            low for (g, n), rows in safe().items() if (g, n) == (group, name) for low, _ in rows
+        }
         low = next(low for low in self.random.sample(range(1, 255), 200) if low not in taken)
         vr = self.random.choice(["LO", "OB", "UI", "DA", "PN", "UN", "OW", "DS", "UT"])
         tag = group << 16 | number << 8 | low

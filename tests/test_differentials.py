@@ -2,8 +2,8 @@
 attribute that the profile takes away. The file is refused, or no reader shows the canary in what
 comes out, and no search of the bytes finds it.
 
-A case whose name begins with `bulk` has the canary inside a value that the profile keeps, encoded as
-an element: there it stays as bytes, but nobody may take it for the element.
+A case whose name begins with `bulk` has the canary inside a value that the profile keeps, encoded
+as an element: there it stays as bytes, but nobody may take it for the element.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def repeated() -> Cases:
 
 
 def voices() -> Cases:
-    """A waveform is a voice by its SOP Class: which one, if there are two, or one in a wrong place?"""
+    """A waveform is a voice by its SOP Class: by which, where there are two, or none in place?"""
     wave = seq(0x54000100, E(0x54001010, "OW", CANARY))
     voice, other = E(0x00080016, "UI", VOICE), FIRST
     yield "voice, then another class", part10([voice, other, wave])
@@ -178,7 +178,10 @@ def lengths_that_overlap() -> Cases:
         yield f"bulk, a number of {lie}", file(numbers, NAME, PIXELS)
         bulk = E(0x00282000, "OB", b"abcd", length=lie)
         yield f"bulk, of {lie}", file(bulk, NAME, PIXELS)
-    yield "items that end early", file(E(WALKED, "SQ", [Item([inside[:10], NAME], length=10)]), ROWS)
+    yield (
+        "items that end early",
+        file(E(WALKED, "SQ", [Item([inside[:10], NAME], length=10)]), ROWS),
+    )
 
 
 def delimiters() -> Cases:
@@ -238,12 +241,16 @@ def unknown_values() -> Cases:
                 other = E(tag, vr, items, length=UNDEFINED if undefined else None)
                 yield f"{bulk}{inner} in {vr} {tag:08X} {undefined}", file(other)
             other = E(tag, "OB", items, length=UNDEFINED if undefined else None)
-            yield f"{bulk}{inner} in implicit {tag:08X} {undefined}", file(other, syntax=IMPLICIT_LE)
+            yield (
+                f"{bulk}{inner} in implicit {tag:08X} {undefined}",
+                file(other, syntax=IMPLICIT_LE),
+            )
     for vr in ("OB", "UT", "UC", "UR", "OW", "OF", "OD", "UV", "LO", "PN", "AT"):
         start = header(0x00104000, vr, UNDEFINED if vr in LONG_HEADER else 0xFFFF)
         yield f"{vr} without an end", file(start, CANARY, marker(SEQUENCE_END), ROWS)
-        yield f"{vr} without an end, items", file(
-            start, marker(ITEM, 8), CANARY, marker(SEQUENCE_END), ROWS
+        yield (
+            f"{vr} without an end, items",
+            file(start, marker(ITEM, 8), CANARY, marker(SEQUENCE_END), ROWS),
         )
         yield f"{vr} without any end", file(start, CANARY)
 
@@ -256,8 +263,9 @@ def odd_headers() -> Cases:
             yield f"{vr!r} of {len(length)} at the end", file(ROWS, odd)
             yield f"{vr!r} of {len(length)} in an item", file(seq(WALKED, odd, ROWS), ROWS)
             yield f"{vr!r} of {len(length)} after pixels", file(PIXELS, odd)
-            yield f"kept, {vr!r} of {len(length)}", file(
-                b"\x18\0\x15\0" + vr + length + b"HEADCHST", NAME, ROWS
+            yield (
+                f"kept, {vr!r} of {len(length)}",
+                file(b"\x18\0\x15\0" + vr + length + b"HEADCHST", NAME, ROWS),
             )
     for vr in ("PN", "LO", "CS", "LT", "US"):  # a long header where a short one belongs
         odd = struct.pack("<HH2sHI", 0x10, 0x10, vr.encode(), 0, 8) + CANARY
@@ -351,7 +359,9 @@ def private_creators() -> Cases:
             "with a NUL": [(0x00090010, known + "\0" + CANARY.decode()), (safe, "x")],
             "that is a canary": [(0x00090010, CANARY.decode()), (safe, "x")],
         }.items():
-            made = [E(tag, "LO", v if isinstance(v, bytes) else even(v.encode())) for tag, v in elements]
+            made = [
+                E(tag, "LO", v if isinstance(v, bytes) else even(v.encode())) for tag, v in elements
+            ]
             yield f"creator {name} {syntax}", file(*made, syntax=syntax)
         outer = [E(0x00090010, "LO", known), seq(WALKED, E(safe, "LO", CANARY))]
         yield f"creator outside {syntax}", file(*outer, syntax=syntax)

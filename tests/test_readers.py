@@ -72,7 +72,8 @@ def listed(tag: int) -> bool:
     """A row of the table names it, with an action that takes the value away."""
     text = f"{tag:08X}"
     return any(
-        len(pattern) == 8 and all(a in ("x", b) for a, b in zip(pattern.lower(), text.lower(), strict=False))
+        len(pattern) == 8
+        and all(a in ("x", b) for a, b in zip(pattern.lower(), text.lower(), strict=False))
         for pattern in patterns()
     )
 
