@@ -291,6 +291,9 @@ def odd_headers() -> Cases:
 
 def text_in_other_clothes() -> Cases:
     hidden = "1.2.840.10008.5.1.4.1.1.4.4711081519700101"
+    for vr in ("LO", "LT", "UT", "UN"):
+        method = E(0x00120063, vr, b"x\0" + CANARY + b"\0")
+        yield f"NUL in a method that is too short to change as {vr}", file(method)
     for vr in ("OB", "OW", "LO", "UN", "UT", "SH"):
         yield f"NUL in a kept text as {vr}", file(E(0x00180015, vr, b"HEAD\0" + CANARY + b"\0"))
         yield f"UID as {vr}", part10([E(0x00080016, vr, CANARY), ROWS])

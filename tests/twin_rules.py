@@ -134,7 +134,7 @@ def fixed(action: str, vr: str, old: bytes) -> bytes:
         if vr not in TEXT and vr != "UI":
             return bytes(n)
         if len(text) > n and verb == "set-or-keep":
-            return old
+            return old.partition(b"\0")[0].ljust(n, b"\0")
         if len(text) > n and verb == "set-or-blank":
             text = ""
         return text.encode()[:n].ljust(n, b"\0" if vr == "UI" else b" ")
