@@ -343,6 +343,8 @@ def group_lengths() -> Cases:
             lies = E(group << 16, "UL", [length])
             elements = sorted([FIRST, NAME, ROWS, lies], key=lambda e: e.tag)
             yield f"group {group:04X} of {length} {name}", part10(elements, syntax)
+    meta = [E(0x00020001, "OB", b"\0\1" + CANARY), E(0x00020010, "UI", EXPLICIT_LE)]
+    yield "a long version", part10([FIRST], meta=meta)
     meta = [E(0x00020000, "UL", CANARY), E(0x00020010, "UI", EXPLICIT_LE)]
     yield "a canary for a length", part10([FIRST, NAME], meta=meta)
     yield "a canary for a group length", file(E(0x00100000, "UL", CANARY), ROWS)

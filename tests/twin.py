@@ -259,7 +259,9 @@ class Twin(Input):
         if element == 0 and not group & 1:  # a group length
             e.known = "UL"
             e.action = "keep" if e.length == 4 and e.vr in (None, "UL") else "blank"
-        elif voice or (group == 4 and not self.directory):
+        elif (
+            voice or (group == 4 and not self.directory) or (e.tag == 0x00020001 and e.length != 2)
+        ):
             e.action = "blank"
         e.means = (e.known if e.vr in (None, "UN") else e.vr) or "UN"
         if e.action == "keep":

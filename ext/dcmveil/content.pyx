@@ -11,7 +11,7 @@ from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEE
                             WIPE, ZERO, ZERO_TIME, Rule, ScopeRule, creator_hash, creator_of,
                             private_rule_of, rule_of, scope_rule_of)
 from dcmveil.state cimport *
-from dcmveil.tags cimport (CHARACTERISTICS, FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, PATIENT_ID,
+from dcmveil.tags cimport (CHARACTERISTICS, FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, META_VERSION, PATIENT_ID,
                            PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS,
                            SOP_INSTANCE, STUDY_INSTANCE, TRANSFER_SYNTAX, WAVEFORM_DATA)
 from dcmveil.trial cimport starts_item, tiles
@@ -41,7 +41,7 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
     if e.tag & 0xFFFF == 0 and not group & 1:   # a group length, PS3.5 section 7.2
         e.known = UL
         e.action = KEEP if e.length == 4 and (e.vr == VR_NONE or e.vr == UL) else BLANK
-    elif group == 4 and not m.directory:
+    elif (group == 4 and not m.directory) or (e.tag == META_VERSION and e.length != 2):
         e.action = BLANK
     elif m.audio and e.tag == WAVEFORM_DATA:
         e.action = BLANK

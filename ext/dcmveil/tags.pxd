@@ -1,6 +1,7 @@
 """The tags that the grammar itself knows."""
 
 cdef enum:
+    META_VERSION = 0x00020001       # File Meta Information Version, two bytes
     MEDIA_CLASS = 0x00020002        # Media Storage SOP Class UID
     TRANSFER_SYNTAX = 0x00020010
     CHARACTER_SET = 0x00080005
