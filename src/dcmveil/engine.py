@@ -251,6 +251,14 @@ def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> b
     if blank is None:
         return "no blank image of the same size and transfer syntax fits this icon"
     new = bytearray(fragments)
+    table, size = pieces[0]
+    first = pieces[1][0]
+    offsets = {(start - first).to_bytes(4, "little") for start, _ in pieces[1:]}
+    if any(
+        fragments[i : min(i + 4, table + size)] not in offsets
+        for i in range(table, table + size, 4)
+    ):
+        new[table : table + size] = bytes(size)  # a Basic Offset Table of something else
     for (start, length), piece in zip(pieces[1:], blank, strict=True):
         new[start : start + length] = piece
     return bytes(new)

@@ -238,7 +238,9 @@ class Session:
         self._rewriter = core.Rewriter(
             engine.profile.rules,
             answers,
-            audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
+            audio=not AUDIO_CLASSES.isdisjoint(
+                self._text_of(scout, name) for name in ("sop_class", "media_class")
+            ),
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
         )
