@@ -398,7 +398,6 @@ cdef int _open_sequence(Machine *m, Frame *f, uint8_t encoding, uint8_t sniffing
     cdef Frame *new = push_frame(m, SEQUENCE, encoding, e.veils, e.tag, e.length, e.value)
     if new == NULL:
         return STOPPED
-    op.header = e.header
     op.offset = e.value
     op.tag = e.tag
     op.total = e.length
@@ -471,7 +470,6 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         new.sniff = sniffing
         new.scope = scope
         op = new_op(m, ITEM_OPEN)
-        op.header = m.pos
         op.offset = m.pos + 8
         op.tag = f.tag
         op.total = length

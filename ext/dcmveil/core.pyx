@@ -401,7 +401,7 @@ cdef class Rewriter:
                 if op.action == _r.DOCUMENT:
                     about = op.total
                 else:
-                    about = _geometry(op) if op.action == _r.PIXELS else op.arg
+                    about = _geometry(m) if op.action == _r.PIXELS else op.arg
                 most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
                 asks.append((op.action, _bytes(window, m, op, most), op.vr, about))
         answers = iter(self.answer(asks) if asks else ())
@@ -418,7 +418,7 @@ cdef class Rewriter:
             if isinstance(new, str):
                 m.fault_tag = op.tag    # of an icon the stack still has the path
                 path = self._path() if op.action == _r.PIXELS else _tag(op.tag)
-                raise DicomError(op.header, path, new)
+                raise DicomError(op.offset - op.header_length, path, new)
             if len(new) != op.length:
                 raise ValueError("an answer changes the length of a value")
             memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
@@ -535,7 +535,9 @@ cdef bytes _bytes(const uint8_t *window, const Machine *m, const Op *op, uint32_
                                      min(op.length, most))
 
 
-cdef tuple _geometry(const Op *op):
-    """(rows, columns, samples, bits allocated, bits stored, frames), 0 for what did not stand."""
-    return (op.image.rows, op.image.columns, op.image.samples, op.image.allocated,
-            op.image.stored, op.image.frames)
+cdef tuple _geometry(const Machine *m):
+    """(rows, columns, samples, bits allocated, bits stored, frames) of the item at hand, 0 for what
+    did not stand. Pixel data is asked for before its item is left."""
+    cdef const _m.Geometry *image = &m.stack[m.depth].image
+    return (image.rows, image.columns, image.samples, image.allocated, image.stored,
+            image.frames)

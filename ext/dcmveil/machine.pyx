@@ -355,7 +355,7 @@ cdef int _tail(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nog
         m.counts[ZERO] += m.notes[TAIL_ZEROED] == 0
         m.notes[TAIL_ZEROED] = 1
         op = new_op(m, TAIL)
-        op.header = op.offset = m.pos
+        op.offset = m.pos
         op.length = left
         op.vr = OB
         op.action = ZERO

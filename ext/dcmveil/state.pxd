@@ -165,10 +165,9 @@ cdef struct Element:
     uint8_t veils               # a sequence here is a blanked one
     uint8_t scope               # of its items
 
-cdef struct Op:
-    uint64_t header             # absolute offset of the header this belongs to
-    uint64_t offset             # absolute offset of the span
-    uint64_t done               # bytes of the value before the span
+cdef struct Op:                 # 32 bytes: it is written and read once for each value
+    uint64_t offset             # absolute offset of the span; its header ends at offset - done
+    uint32_t done               # bytes of the value before the span
     uint32_t length             # of the span
     uint32_t total              # of the value field; of a sequence or item as encoded
     uint32_t tag
@@ -176,10 +175,9 @@ cdef struct Op:
     uint8_t vr
     uint8_t action
     uint8_t arg
-    uint8_t header_length       # of a close: 8 when a delimiter stands there
+    uint8_t header_length       # of a close: 8 when a delimiter stands at the offset
     uint8_t encoding
     uint8_t veiled              # inside a blanked sequence; of an open: it is one itself
-    Geometry image              # for PIXELS
 
 cdef struct Span:
     uint64_t offset
