@@ -9,6 +9,8 @@ import copy
 import functools
 import io
 import random
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import dcmread
@@ -95,6 +97,48 @@ def fragments(count: int = 10_000, size: int = 2048) -> bytes:
     dataset.PixelData = encapsulate(parts)
     dataset["PixelData"].is_undefined_length = True
     return _encoded(dataset)
+
+
+def ct_small() -> bytes:
+    """A whole CT image of 39 KB with a private header of 1998, as it came."""
+    return Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
+
+
+def headers() -> Iterator[tuple[str, bytes, int]]:
+    """Headers without pixels to speak of: name, bytes, number of elements."""
+    for name, vr, tag, value in (
+        ("kept-number", b"US", 0x00280010, b"\0\2"),
+        ("kept-text", b"CS", 0x00080060, b"MR"),
+        ("blanked", b"LO", 0x00101000, b"DOE^JOHN"),
+        ("dummied", b"PN", 0x00081048, b"DOE^JOHN"),
+    ):
+        yield name, _repeated(tag, vr, value, 10_000), 10_001
+    yield "items", _repeated_item(10_000), 50_002
+    yield "contours", contours(20_000), 20_101
+
+
+def _plain(tag: int, vr: bytes, value: bytes) -> bytes:
+    """One element in explicit VR little endian, of a VR with a short header."""
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+def _repeated(tag: int, vr: bytes, value: bytes, times: int) -> bytes:
+    """A raw data set, one element over and over."""
+    return _plain(0x00080060, b"CS", b"MR") + _plain(tag, vr, value) * times
+
+
+def _repeated_item(times: int) -> bytes:
+    """A raw data set with a sequence of items of undefined length, four elements in each."""
+    elements = (
+        _plain(0x00080060, b"CS", b"MR")
+        + _plain(0x00101000, b"LO", b"DOE ")
+        + _plain(0x00180050, b"DS", b"1.25")
+        + _plain(0x00280010, b"US", b"\0\2")
+    )
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    item += elements + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    sequence = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item) * times)
+    return _plain(0x00080060, b"CS", b"MR") + sequence + item * times
 
 
 def write_native(path: Path, size: int) -> int:

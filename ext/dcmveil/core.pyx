@@ -9,6 +9,7 @@ from libc.string cimport memcmp, memcpy, memset
 from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
+from dcmveil.plain cimport mark_plain
 from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
@@ -164,6 +165,7 @@ cdef class Rules:
     def freeze(self) -> None:
         self._open()
         self._check(rules_check(self.table) == 0, "rule table")
+        mark_plain(self.table)
         self.frozen = True
 
     def look_up(self, uint32_t tag) -> tuple[int, int, int, int, int]:

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memcmp, memset
 
-from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, rest_of_skip,
+from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, read_plain, rest_of_skip,
                               rest_of_text, rest_of_value)
 from dcmveil.rules cimport ZERO, RuleTable, rule_of
 from dcmveil.state cimport *
@@ -44,7 +44,7 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
     cdef int status = GO
     cdef Frame *f
     cdef const uint8_t *p
-    cdef size_t left
+    cdef size_t left, moved
     while status == GO:
         if m.n_ops + OP_ROOM > OP_CAPACITY:
             return OPS
@@ -55,6 +55,12 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
             if m.pos >= f.bound:
                 status = close_frame(m, f, 0)
             elif f.kind == DATA_SET:
+                moved = read_plain(m, f, p, left)
+                if moved:
+                    if m.pos >= f.bound or m.n_ops + OP_ROOM > OP_CAPACITY:
+                        continue
+                    p += moved
+                    left -= moved
                 status = _element(m, f, p, left, eof)
             elif f.kind == SEQUENCE:
                 status = read_item(m, f, p, left, eof)

@@ -5,6 +5,15 @@ from libc.string cimport memcpy, memset
 from dcmveil.vr cimport SQ, UI, vr_of
 
 
+cdef Rule _rule(uint8_t action, uint8_t arg) noexcept:
+    """For a tag that the dictionary does not have."""
+    cdef Rule r
+    memset(&r, 0, sizeof(Rule))
+    r.action, r.veiled, r.arg = action, BLANK, arg
+    r.plain[0] = r.plain[1] = NOT_PLAIN
+    return r
+
+
 cdef RuleTable *rules_new(uint8_t unknown) noexcept:
     """An empty table: slot 0 and page 0 exist, every tag is absent and gets the action `unknown`.
     NULL: no memory."""
@@ -17,8 +26,8 @@ cdef RuleTable *rules_new(uint8_t unknown) noexcept:
         rules_free(t)
         return NULL
     for i in range(256):
-        t.rules[i] = Rule(0, unknown, BLANK, 0, 0)
-    t.private_default = Rule(0, BLANK, BLANK, 0, 0)
+        t.rules[i] = _rule(unknown, 0)
+    t.private_default = _rule(BLANK, 0)
     return t
 
 
@@ -438,7 +447,7 @@ cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t acti
     t.scopes[i].next = next
     if action != UNCHANGED:
         t.scopes[i].has_rule = True
-        t.scopes[i].rule = Rule(0, action, BLANK, arg, 0)
+        t.scopes[i].rule = _rule(action, arg)
     return 0
 
 

@@ -250,3 +250,25 @@ cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veile
                        uint32_t length, uint64_t start) noexcept nogil
 cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil
 cdef int note_order(Machine *m, Frame *f) noexcept nogil
+
+
+cdef inline const Block *block_of(const Machine *m, const Frame *f, uint32_t tag) noexcept nogil:
+    """The tag's private block, NULL where this data set has not reserved it (PS3.5 section 7.8.1).
+    The blocks of one data set ascend, since a misplaced creator is refused."""
+    cdef uint32_t key = (tag >> 16) << 8 | (tag >> 8 & 0xFF)
+    cdef uint32_t low = f.blocks, high = m.n_blocks, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if m.blocks[middle].key < key:
+            low = middle + 1
+        else:
+            high = middle
+    if low < m.n_blocks and m.blocks[low].key == key:
+        return &m.blocks[low]
+    return NULL
+
+
+cdef inline uint16_t creator_of_block(const Machine *m, const Frame *f, uint32_t tag) noexcept nogil:
+    """The id of the known private creator of the tag's block, 0 for any other."""
+    cdef const Block *b = block_of(m, f, tag)
+    return b.creator if b != NULL else 0
