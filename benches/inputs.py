@@ -110,7 +110,7 @@ def headers() -> Iterator[tuple[str, bytes, int]]:
         ("kept-number", b"US", 0x00280010, b"\0\2"),
         ("kept-text", b"CS", 0x00080060, b"MR"),
         ("blanked", b"LO", 0x00101000, b"DOE^JOHN"),
-        ("dummied", b"PN", 0x00081048, b"DOE^JOHN"),
+        ("dummied", b"LO", 0x00181000, b"SN-12345"),
     ):
         yield name, _repeated(tag, vr, value, 10_000), 10_001
     yield "items", _repeated_item(10_000), 50_002

@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
 }  # fmt: skip
 
 # ext/: each may cimport only what stands behind it.
-ORDER = ["core", "values", "machine", "content", "trial", "state", "rules", "vr", "tags", "wire"]
+ORDER = ["core", "values", "machine", "content", "plain", "trial", "state", "rules", "vr", "tags", "wire"]
 # Mechanism without I/O, clock or environment: there is nothing else that it could call.
 LIBRARIES = {"libc.stdint", "libc.stddef", "libc.stdlib", "libc.string"}
 LIBRARIES_OF_CORE = LIBRARIES | {"cpython.buffer", "cpython.bytes"}

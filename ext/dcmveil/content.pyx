@@ -24,7 +24,9 @@ cdef size_t read_plain(Machine *m, Frame *f, const uint8_t *p, size_t left) noex
     """See plain.pxd."""
     if not plain_in(m, f):
         return 0
-    return plain_elements(m, f, p, left, True if f.encoding & IMPLICIT else False)
+    if f.encoding & IMPLICIT:           # two loops, each with less to ask
+        return plain_elements(m, f, p, left, True)
+    return plain_elements(m, f, p, left, False)
 
 
 # -- the rule of an element -------------------------------------------------------------------------

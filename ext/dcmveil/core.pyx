@@ -14,7 +14,7 @@ from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_li
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
 from dcmveil.state cimport Frame, Machine, Op, cut_at
-from dcmveil.values cimport write_fixed
+from dcmveil.values cimport write_op
 from dcmveil.vr cimport vr_of
 
 from dcmveil.errors import DicomError, NotDicomError
@@ -371,19 +371,22 @@ cdef class Rewriter:
         """Write what the operations ask for; those that need Python are asked for at one time."""
         cdef Machine *m = self.machine
         cdef Op *op
+        cdef Op *end = m.ops + m.n_ops
+        cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
         cdef uint32_t i, n_asks = 0
         if self.trace is not None:
             olds = [_bytes(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
         with nogil:
-            for i in range(m.n_ops):
-                op = &m.ops[i]
-                if op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
-                    memset(window + (op.offset - m.base), 0, op.length)
-                elif op.kind == _m.VALUE:
+            op = m.ops
+            while op != end:
+                if op.kind == _m.VALUE:
                     if _asks(op):
                         n_asks += 1
                     else:
-                        write_fixed(m.rules, op, window + (op.offset - m.base))
+                        write_op(m.rules, op, <uint8_t *>(start + op.offset))
+                elif op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
+                    memset(<uint8_t *>(start + op.offset), 0, op.length)
+                op += 1
         if n_asks:
             self._ask(window)
         if self.trace is not None:
@@ -522,10 +525,14 @@ cdef size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size
     return i
 
 
+cdef enum:      # a bit for each action whose value comes from Python
+    ASKING = (1 << _r.UID | 1 << _r.CHECK_UID | 1 << _r.PIXELS | 1 << _r.DOCUMENT | 1 << _r.SHIFT
+              | 1 << _r.YEAR | 1 << _r.ZERO_TIME | 1 << _r.PSEUDONYM | 1 << _r.HASH)
+
+
 cdef inline bint _asks(const Op *op) noexcept nogil:
     """Whether the new value comes from Python."""
-    return (op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS
-            or op.action == _r.DOCUMENT or _r.SHIFT <= op.action <= _r.HASH)
+    return ASKING >> op.action & 1
 
 
 cdef object _tag(uint32_t tag):

@@ -6,7 +6,7 @@ stops with nothing done at the first element that is not plain, and content.pyx,
 reads that one. What is decided here is what content.pyx would decide: a rule is marked when the
 table is frozen, and tests/test_plain.py holds the two readings together.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr
 
@@ -17,7 +17,7 @@ from dcmveil.state cimport (EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY, OP_ROOM
 from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PATIENT_NAME, PIXEL_DATA,
                            SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, WAVEFORM_DATA)
 from dcmveil.vr cimport SQ, UI, UN, VR_LONG, VR_NONE, VR_TEXT, vr_flags, vr_of, vr_shape
-from dcmveil.wire cimport load16, load32
+from dcmveil.wire cimport load16, load32, load64
 
 
 cdef inline bint plain_in(const Machine *m, const Frame *f) noexcept nogil:
@@ -31,13 +31,17 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
                                   const bint implicit) noexcept nogil:
     """Move on over plain elements, up to the first that is not. How many bytes they have."""
     cdef const RuleTable *t = m.rules
+    cdef const Rule *rules = t.rules
     cdef const Rule *r
     cdef const uint8_t *start = p
     cdef const uint8_t *value
     cdef const uint8_t *end = p + (left if left < f.bound - m.pos else f.bound - m.pos)
     cdef const uint16_t *pages = NULL       # of the group
+    cdef Op *ops = m.ops
     cdef Op *op
-    cdef uint32_t veiled = f.veiled != 0
+    cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled = f.veiled != 0
+    cdef uint64_t here = m.pos - <uint64_t>p    # of an address in the window, its absolute offset
+    cdef uint8_t encoding = f.encoding
     cdef uint32_t tag, length, group = 0xFFFFFFFF, shape
     cdef uint32_t elements = 0, last = f.last_tag, limit = 0xFFFFFFFF
     cdef uint8_t vr, action
@@ -62,7 +66,7 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
                 break
             shape = vr_shape(vr)
         else:
-            r = &t.rules[<uint32_t>pages[tag >> 8 & 0xFF] * 256 + (tag & 0xFF)]
+            r = &rules[<uint32_t>pages[tag >> 8 & 0xFF] * 256 + (tag & 0xFF)]
             vr = r.vr
             shape = vr_shape(vr)
             if not implicit and load16(p + 4, False) != shape & 0xFFFF:
@@ -87,11 +91,11 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
             if _has_nul(value, length):
                 break
         elif length:
-            if m.n_ops + OP_ROOM > OP_CAPACITY:
+            if n_ops + OP_ROOM > OP_CAPACITY:
                 break
-            op = &m.ops[m.n_ops]
-            m.n_ops += not m.scout
-            op.offset = m.pos + (value - start)
+            op = &ops[n_ops]
+            n_ops += more
+            op.offset = here + <uint64_t>value
             op.done = 0
             op.length = op.total = length
             op.tag = tag
@@ -100,8 +104,8 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
             op.action = action
             op.arg = r.veiled_arg if veiled else r.arg
             op.header_length = value - p
-            op.encoding = f.encoding
-            op.veiled = f.veiled
+            op.encoding = encoding
+            op.veiled = veiled
             m.counts[action] += 1
         elif action == DUMMY:
             m.notes[EMPTY_DUMMY] += 1
@@ -114,18 +118,32 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
         f.last_tag = last
         m.elements += elements
         m.pos += p - start
+        m.n_ops = n_ops
     return p - start
 
 
 cdef inline bint _has_nul(const uint8_t *text, uint32_t n) noexcept nogil:
-    """Most texts are too short for a call to be worth it."""
-    cdef uint32_t i
-    if n > 16:
+    """Most texts are too short for a call to be worth it: eight bytes at a time, the last ones
+    with some before them."""
+    cdef uint32_t i = 0
+    if n > 64:
         return memchr(text, 0, n) != NULL
-    for i in range(n):
+    if n >= 8:
+        while i + 8 < n:
+            if _zero_in(load64(text + i)):
+                return True
+            i += 8
+        return _zero_in(load64(text + n - 8))
+    while i < n:
         if text[i] == 0:
             return True
+        i += 1
     return False
+
+
+cdef inline bint _zero_in(uint64_t bytes) noexcept nogil:
+    """Whether one of the eight bytes is 0: only there a borrow sets a high bit that was clear."""
+    return (bytes - 0x0101010101010101ULL) & ~bytes & 0x8080808080808080ULL != 0
 
 
 # -- when the table is frozen ---------------------------------------------------------------------
