@@ -29,17 +29,18 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
-        "__init__", "veil", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
+        "__init__", "veil", "trees", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
         "report", "errors",
     },
     "veil": {
-        "session", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "report",
-        "errors",
+        "session", "trees", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "keys",
+        "report", "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
-    "faces": {"session", "report", "errors"},
+    "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},
+    "faces": {"session", "core", "keys", "report", "errors"},
     "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",

@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOME = {  # public name -> module, and the name in there where it is another
     "DcmveilError": "errors",
     "DicomError": "errors",
+    "FileError": "errors",
     "KeyFileError": "errors",
     "NotDicomError": "errors",
     "Profile": "profile",
@@ -31,6 +32,7 @@ _HOME = {  # public name -> module, and the name in there where it is another
 __all__ = [
     "DcmveilError",
     "DicomError",
+    "FileError",
     "KeyFileError",
     "NotDicomError",
     "Profile",
@@ -49,7 +51,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import DcmveilError, DicomError, KeyFileError, NotDicomError, UsageError
+    from .errors import DcmveilError, DicomError, FileError, KeyFileError, NotDicomError, UsageError
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile

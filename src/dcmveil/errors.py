@@ -15,6 +15,11 @@ class KeyFileError(UsageError):
     """A key file that is missing, unreadable, not a key, or in the way of a new one."""
 
 
+class FileError(DcmveilError):
+    """A file that must not be read or written as asked: a link, a device, one that would have to
+    change its length. The reason shows no path."""
+
+
 class DicomError(DcmveilError):
     """Input that is not DICOM as PS3.5 and PS3.10 define it, or that must not be passed on.
 

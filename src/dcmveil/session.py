@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .core import Answer, Ask, Trace
-    from .engine import Engine
+    from .engine import Crosswalk, Engine
 
     Watch = Callable[[int, bytes, bytes], None]
 
@@ -51,7 +51,8 @@ class Session:
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated.
+    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
+    pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Session:
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
@@ -72,6 +74,8 @@ class Session:
         self._window = bytearray(window)
         self._trace = trace
         self._watch = watch
+        self._crosswalk = crosswalk
+        self._old_patient_id = b""
         self._filled = 0
         self._scout: core.Rewriter | None = core.Rewriter(
             engine.profile.rules, _no_answers, scout=True
@@ -87,6 +91,7 @@ class Session:
         self._barrier = 0  # absolute offset of the barrier, once the scout has found it
         self._failure: DicomError | None = None
         self.done = False
+        self.directory = False  # a DICOMDIR; known before the first byte comes back
         self.report = Report()
 
     # -- for the caller ----------------------------------------------------------------------
@@ -95,6 +100,11 @@ class Session:
     def skip(self) -> int:
         """Bytes of input that go straight to the output before the next push."""
         return 0 if self._packed is not None else self._skip
+
+    @property
+    def deflated(self) -> bool:
+        """Whether the data set is deflated; known before the first byte comes back."""
+        return self._packed is not None
 
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
@@ -168,7 +178,8 @@ class Session:
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if self._is_directory(scout):
+        self.directory = self._text_of(scout, "media_class") == DICOMDIR_CLASS
+        if self.directory:
             scout.set_barrier(_DIRECTORY_BARRIER)
         scout.set_encoding(encoding)
         self._encoding = encoding
@@ -190,21 +201,25 @@ class Session:
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
+        self._old_patient_id = self._value(scout, "patient_id")
         answers = engine.answers(
-            self.report.transfer_syntax, self._value(scout, "patient_id"), self.report.second_run
+            self.report.transfer_syntax,
+            self._old_patient_id,
+            self.report.second_run,
+            self._crosswalk,
         )
         self._notes = answers.notes
         self._rewriter = core.Rewriter(
             engine.profile.rules,
             answers,
-            directory=self._is_directory(scout),
+            directory=self.directory,
             audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
         )
         if engine.profile.draft.honours_characteristics:
             self._declare_safe(scout, self._rewriter)
-        if self._is_directory(scout):
+        if self.directory:
             self._rewriter.set_barrier(_DIRECTORY_BARRIER)
         self._rewriter.set_meta_end(scout.meta_end)
         self._barrier = scout.position
@@ -231,9 +246,6 @@ class Session:
 
     def _text_of(self, rewriter: core.Rewriter, name: str) -> str:
         return self._value(rewriter, name).partition(b"\0")[0].strip().decode("latin-1")
-
-    def _is_directory(self, rewriter: core.Rewriter) -> bool:
-        return self._text_of(rewriter, "media_class") == DICOMDIR_CLASS
 
     def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
         """What the run mark is bound to."""
@@ -307,6 +319,9 @@ class Session:
 
     def _finish(self, rewriter: core.Rewriter) -> None:
         self.done = True
+        if self._crosswalk is not None and self._old_patient_id:
+            row = ("patient-id", self._old_patient_id, self.report.patient_id.encode("latin-1"))
+            self._crosswalk.append(row)
         self.report.elements = rewriter.elements
         self.report.actions = rewriter.counts
         self.report.notes = rewriter.notes | self._notes

@@ -10,14 +10,21 @@ from .session import HOLD_LIMIT, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from .core import Trace
+    from .engine import Crosswalk
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
     from .report import Report
     from .session import Watch
+    from .trees import Summary
+    from .trees.record import Result
+
+    Path = str | os.PathLike[str]
 
 Bytes = bytes  # inside the class, `bytes` is the method
 
@@ -63,11 +70,18 @@ class Veil:
             raise UsageError(NO_KEY)
         self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
+        self.key = key
+        self._uid_root = uid_root
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
 
-    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+    def session(
+        self,
+        trace: list[Trace] | None = None,
+        watch: Watch | None = None,
+        crosswalk: Crosswalk | None = None,
+    ) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
         to look on (see Session)."""
         return Session(
@@ -77,6 +91,7 @@ class Veil:
             hold_limit=self._hold_limit,
             trace=trace,
             watch=watch,
+            crosswalk=crosswalk,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -96,6 +111,66 @@ class Veil:
     def reader(self, src: Readable) -> Reader:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
         return Reader(self.session(), src)
+
+    def copy(self, src: Path, dst: Path, **options: Any) -> Report:
+        """Rewrite one file into another: bulk is copied by the kernel, and dst appears whole or not
+        at all. Where dst is a folder the output is named by its new UIDs. `options` as for `tree`.
+
+        Raises DicomError, UsageError, FileExistsError for a dst that is there (unless overwrite)
+        and holds something else, and OSError.
+        """
+        from .trees.single import copy
+
+        return copy(self.session, self.identity, self.key, src, dst, options)
+
+    def patch(self, path: Path, **options: Any) -> Report:
+        """Rewrite one file in place, touching only what changes, once all of it was understood.
+        `options` as for `tree`.
+
+        Raises DicomError, UsageError, FileError (a symbolic link, a second hard link, a deflated
+        data set), JournalError, and OSError; then the file is as it was.
+        """
+        from .trees.single import patch
+
+        return patch(self.session, self.identity, self.key, path, options)
+
+    def tree(
+        self,
+        src: Path,
+        dst: Path | None = None,
+        *,
+        on_file: Callable[[dict[str, Any]], None] | None = None,
+        **options: Any,
+    ) -> Summary:
+        """Rewrite all DICOM files of a folder into another one, or in place where dst is None.
+
+        on_file  called with the record of each file (docs/trees.md), in the order of the report
+        options  those of `trees.Options`: jobs, names, keep_names, overwrite, report, resume, ...
+
+        A file that fails is listed, and stops no other. Raises UsageError, JournalError, and
+        OSError where the folders themselves cannot be used.
+        """
+        from .trees import Options, run
+
+        def call(result: Result) -> None:
+            if on_file is not None:
+                on_file(result.record)
+
+        return run(
+            self.session, self.identity, self.key, src, dst, Options(**options), on_file=call
+        )
+
+    @property
+    def identity(self) -> str:
+        """A digest, under the key, of all that an output depends on beside its input: a report is
+        resumed by the same veil alone."""
+        from .keys import keyed_hash
+
+        digest = keyed_hash(self.key, "run", 16)
+        digest.update(self.profile.digest)
+        settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
+        digest.update(repr(settings).encode())
+        return digest.hexdigest()
 
     def plan(self, source: Source) -> Iterator[Edit]:
         """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises

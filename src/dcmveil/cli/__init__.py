@@ -41,6 +41,12 @@ class Plan:
         self.new_key_file: str | None = None
         self.format = "table"
         self.conformance = False
+        # of copy and patch; the other options of a run have their defaults in trees.Options
+        self.source = self.target = ""
+        self.paths: list[str] = []
+        self.files_from: str | None = None
+        self.null = False
+        self.progress: str | None = None
         # of inspect
         self.file = "-"
         self.json = False
