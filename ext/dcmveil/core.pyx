@@ -1,10 +1,12 @@
 """The only face of the machine to Python: rules in, windows rewritten in place, errors out."""
 from cpython.buffer cimport (Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
@@ -13,7 +15,8 @@ from dcmveil.plain cimport mark_plain
 from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
-from dcmveil.state cimport Frame, Machine, Op, cut_at
+from dcmveil.spans cimport bytes_of, differing, geometry_of, tag_text, write_document
+from dcmveil.state cimport Frame, Machine, Op, Span, cut_at
 from dcmveil.values cimport write_op
 from dcmveil.vr cimport vr_of
 
@@ -60,6 +63,7 @@ REASONS = (
     "the encapsulated pixel data of an icon is longer than the limit")
 SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id",
          "study_instance", "series_instance")
+_SPAN_AT = {name: i for i, name in enumerate(SPANS)}
 
 
 def _octet(value: int | None) -> int:
@@ -205,6 +209,8 @@ cdef class Rewriter:
     cdef Machine *machine   # owned
     cdef Rules rules        # keeps the table alive
     cdef object answer
+    cdef dict new_uids      # value fields whose new bytes are known, or None
+    cdef dict kept_uids
     cdef list trace         # every value, as it was and as it is now; None: nobody asks
     cdef list path          # of the trace, one entry an open sequence or item
     cdef bytes head         # of the encapsulated document being written
@@ -223,16 +229,34 @@ cdef class Rewriter:
         if self.machine.ops == NULL:
             raise MemoryError
         self.rules = rules
+        self.restart(answer, scout=scout, directory=directory, audio=audio,
+                     accept_cut_pixels=accept_cut_pixels, trace=trace)
+
+    def restart(self, answer, *, bint scout=False, bint directory=False, bint audio=False,
+                bint accept_cut_pixels=False, trace=None, known=None, encoding=None) -> None:
+        """As new, for another input or for the same one again, under the same rules.
+
+        known: (new values of UIDs, values of kept UIDs) that are known already, whole value fields
+        as bytes; what they have is not asked for. encoding: as for set_encoding, known beforehand;
+        then step() does not return SYNTAX.
+        """
+        cdef Machine *m = self.machine
+        machine_reset(m, self.rules.table)
+        m.scout = scout
+        m.directory = directory
+        m.audio = audio
+        m.accept_cut_pixels = accept_cut_pixels
+        m.trace = trace is not None
+        if encoding is not None:
+            m.encoding_told = True
+            m.encoding = encoding
         self.answer = answer
-        self.head = self.tail = b""
-        machine_reset(self.machine, rules.table)
-        self.machine.scout = scout
-        self.machine.directory = directory
-        self.machine.audio = audio
-        self.machine.accept_cut_pixels = accept_cut_pixels
-        self.machine.trace = trace is not None
+        # a trace shows each operation as it was asked for
+        self.new_uids, self.kept_uids = (None, None) if known is None or m.trace else known
         self.trace = trace
-        self.path = []
+        self.path = [] if m.trace else None
+        self.head = self.tail = b""
+        self.failure = None
 
     def __dealloc__(self):
         if self.machine != NULL:
@@ -350,20 +374,51 @@ cdef class Rewriter:
     @property
     def counts(self) -> dict[str, int]:
         """Values per action, keep left out."""
-        return {name: self.machine.counts[i] for i, name in enumerate(ACTION_NAMES)
-                if i and self.machine.counts[i]}
+        cdef int i
+        found = {}
+        for i in range(1, _r.ACTION_COUNT):
+            if self.machine.counts[i]:
+                found[ACTION_NAMES[i]] = self.machine.counts[i]
+        return found
 
     @property
     def notes(self) -> dict[str, int]:
         """What was tolerated, and how often."""
-        return {name: self.machine.notes[i] for i, name in enumerate(NOTE_NAMES)
-                if self.machine.notes[i]}
+        cdef int i
+        found = {}
+        for i in range(_m.NOTE_COUNT):
+            if self.machine.notes[i]:
+                found[NOTE_NAMES[i]] = self.machine.notes[i]
+        return found
 
-    def span(self, str name) -> tuple[int, int] | None:
-        """(absolute offset, length) of a value of the top level named in SPANS, None: not seen."""
-        cdef _m.Span *spans = &self.machine.syntax
-        cdef _m.Span span = spans[<int>SPANS.index(name)]
-        return (span.offset, span.length) if span.seen else None
+    def value(self, str name, window) -> bytes:
+        """A value of the top level named in SPANS as it stands in the window, b"" if it was not
+        seen."""
+        cdef Machine *m = self.machine
+        cdef Span *span = self._span(name)
+        cdef Py_buffer view
+        if not span.seen or span.length == 0:
+            return b""
+        PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
+        try:
+            if span.offset < m.base or span.offset - m.base + span.length > <uint64_t>view.len:
+                raise ValueError("the value is not in the window")
+            return PyBytes_FromStringAndSize(<const char *>view.buf + (span.offset - m.base),
+                                             span.length)
+        finally:
+            PyBuffer_Release(&view)
+
+    def text(self, str name, window) -> str | None:
+        """The same without padding and what follows a NUL; None where it was not seen, or does not
+        stand settled in the window."""
+        cdef Span *span = self._span(name)
+        if (not span.seen or span.offset < self.machine.base
+                or span.offset + span.length > self.machine.pos):
+            return None
+        return self.value(name, window).partition(b"\0")[0].strip().decode("latin-1")
+
+    cdef Span *_span(self, str name) except NULL:
+        return &self.machine.syntax + <int>_SPAN_AT[name]
 
     # -- applying operations -----------------------------------------------------------------
 
@@ -374,8 +429,8 @@ cdef class Rewriter:
         cdef Op *end = m.ops + m.n_ops
         cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
         cdef uint32_t i, n_asks = 0
-        if self.trace is not None:
-            olds = [_bytes(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
+        if m.trace:
+            olds = [bytes_of(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
         with nogil:
             op = m.ops
             while op != end:
@@ -403,12 +458,14 @@ cdef class Rewriter:
         for i in range(m.n_ops):
             op = &m.ops[i]
             if op.kind == _m.VALUE and _asks(op) and op.done == 0:
+                if self.new_uids is not None and self._write_known(op, window):
+                    continue
                 if op.action == _r.DOCUMENT:
                     about = op.total
                 else:
-                    about = _geometry(m) if op.action == _r.PIXELS else op.arg
+                    about = geometry_of(m) if op.action == _r.PIXELS else op.arg
                 most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
-                asks.append((op.action, _bytes(window, m, op, most), op.vr, about))
+                asks.append((op.action, bytes_of(window, m, op, most), op.vr, about))
         answers = iter(self.answer(asks) if asks else ())
         for i in range(m.n_ops):
             op = &m.ops[i]
@@ -418,16 +475,31 @@ cdef class Rewriter:
             if op.action == _r.DOCUMENT:
                 if op.done == 0:
                     self.head, self.fill, self.tail = new
-                self._write_document(op, window + (op.offset - m.base))
+                write_document(op, window + (op.offset - m.base), self.head, self.fill, self.tail)
                 continue
             if isinstance(new, str):
                 m.fault_tag = op.tag    # of an icon the stack still has the path
-                path = self._path() if op.action == _r.PIXELS else _tag(op.tag)
+                path = self._path() if op.action == _r.PIXELS else tag_text(op.tag)
                 raise DicomError(op.offset - op.header_length, path, new)
             if len(new) != op.length:
                 raise ValueError("an answer changes the length of a value")
             memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
         return 0
+
+    cdef bint _write_known(self, Op *op, uint8_t *window) except -1:
+        """Write what is known already of a UID. Whether it is; then the operation asks no more."""
+        cdef PyObject *new
+        if op.action != _r.UID and op.action != _r.CHECK_UID:
+            return False
+        old = bytes_of(window, self.machine, op, op.length)
+        new = PyDict_GetItemWithError(self.new_uids if op.action == _r.UID else self.kept_uids, old)
+        if new == NULL:
+            return False
+        if PyBytes_GET_SIZE(<object>new) != <Py_ssize_t>op.length:
+            raise ValueError("an answer changes the length of a value")
+        memcpy(window + (op.offset - self.machine.base), PyBytes_AS_STRING(<object>new), op.length)
+        op.action = _r.KEEP
+        return True
 
     cdef int _add_to_trace(self, uint8_t *window, list olds) except -1:
         """Every operation of this window, for those who want to see them one by one."""
@@ -443,23 +515,11 @@ cdef class Rewriter:
             if op.kind == _m.VALUE or op.kind == _m.SEQUENCE_OPEN:
                 place = tuple([(tag, item) for tag, item in self.path])
                 new = (None if op.kind == _m.SEQUENCE_OPEN
-                       else _bytes(window, m, op, _m.TRACE_LIMIT))
+                       else bytes_of(window, m, op, _m.TRACE_LIMIT))
                 self.trace.append((place, op.tag, op.vr, op.action, bool(op.veiled), op.offset,
                                    op.done, op.length, op.total, olds[i], new))
             if op.kind == _m.SEQUENCE_OPEN:
                 self.path.append([op.tag, -1])
-        return 0
-
-    cdef int _write_document(self, const Op *op, uint8_t *span) except -1:
-        """The part of head, fill and tail that falls on this span."""
-        cdef uint64_t i, tail_at = op.total - len(self.tail)
-        cdef uint64_t head = len(self.head), start = op.done, end = op.done + op.length
-        memset(span, self.fill, op.length)
-        if start < head:
-            memcpy(span, <const char *>self.head + start, min(end, head) - start)
-        if end > tail_at:
-            i = max(start, tail_at)
-            memcpy(span + (i - start), <const char *>self.tail + (i - tail_at), end - i)
         return 0
 
     # -- errors ------------------------------------------------------------------------------
@@ -472,10 +532,10 @@ cdef class Rewriter:
         for i in range(1, m.depth + 1):
             f = &m.stack[i]
             if f.kind != _m.DATA_SET:
-                parts.append(f"{_tag(f.tag)}[{f.items - 1}]" if f.items else _tag(f.tag))
+                parts.append(f"{tag_text(f.tag)}[{f.items - 1}]" if f.items else tag_text(f.tag))
         if m.fault_tag and not (m.depth and m.stack[m.depth].kind != _m.DATA_SET
                                 and m.fault_tag == m.stack[m.depth].tag):
-            parts.append(_tag(m.fault_tag))
+            parts.append(tag_text(m.fault_tag))
         return "/".join(parts)
 
     cdef object _raise(self):
@@ -496,33 +556,11 @@ def differences(before, after, size_t gap) -> list[tuple[int, int]]:
         try:
             if a.len != b.len:
                 raise ValueError("buffers of different lengths have no common spans")
-            return _differences(<const uint8_t *>a.buf, <const uint8_t *>b.buf, a.len, gap)
+            return differing(<const uint8_t *>a.buf, <const uint8_t *>b.buf, a.len, gap)
         finally:
             PyBuffer_Release(&b)
     finally:
         PyBuffer_Release(&a)
-
-
-cdef list _differences(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
-    cdef size_t start, end, i = _first_difference(a, b, 0, n)
-    spans = []
-    while i < n:
-        start = i
-        while True:
-            end = i + 1
-            i = _first_difference(a, b, end, n)
-            if i == n or i - end >= gap:
-                break
-        spans.append((start, end))
-    return spans
-
-
-cdef size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size_t n) noexcept nogil:
-    while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
-        i += 64
-    while i < n and a[i] == b[i]:
-        i += 1
-    return i
 
 
 cdef enum:      # a bit for each action whose value comes from Python
@@ -533,20 +571,3 @@ cdef enum:      # a bit for each action whose value comes from Python
 cdef inline bint _asks(const Op *op) noexcept nogil:
     """Whether the new value comes from Python."""
     return ASKING >> op.action & 1
-
-
-cdef object _tag(uint32_t tag):
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
-cdef bytes _bytes(const uint8_t *window, const Machine *m, const Op *op, uint32_t most):
-    return PyBytes_FromStringAndSize(<const char *>window + (op.offset - m.base),
-                                     min(op.length, most))
-
-
-cdef tuple _geometry(const Machine *m):
-    """(rows, columns, samples, bits allocated, bits stored, frames) of the item at hand, 0 for what
-    did not stand. Pixel data is asked for before its item is left."""
-    cdef const _m.Geometry *image = &m.stack[m.depth].image
-    return (image.rows, image.columns, image.samples, image.allocated, image.stored,
-            image.frames)

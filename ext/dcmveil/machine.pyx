@@ -25,7 +25,7 @@ from dcmveil.wire cimport load16, load32, load_tag
 cdef void machine_reset(Machine *m, const RuleTable *rules) noexcept nogil:
     """Ready for the first byte of an input. Keeps `ops`; the caller's settings are cleared."""
     cdef Op *ops = m.ops
-    memset(m, 0, sizeof(Machine))
+    memset(m, 0, <uint8_t *>&m.stack - <uint8_t *>m)    # the arrays would take microseconds
     m.ops = ops
     m.rules = rules
     m.phase = IN_DATA
@@ -121,7 +121,10 @@ cdef int _end_of_meta(Machine *m) noexcept nogil:
     m.state = AT_DATA_SET
     m.phase = IN_DATA
     open_data_set(m, &m.stack[0], 0, 0)
-    return SYNTAX
+    if not m.encoding_told:
+        return SYNTAX
+    m.stack[0].encoding = m.encoding
+    return GO
 
 
 cdef int _data_set(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof) noexcept nogil:

@@ -193,13 +193,11 @@ cdef struct Machine:
     int state
     int phase
     int depth                   # index of the top frame
-    Frame stack[2 * DEPTH_LIMIT + 2]
     Element e                   # the one at hand
     uint32_t done               # bytes of its value that are behind pos
     uint64_t measured_at        # pos of the fragments of an icon that are being measured
     size_t measured             # how many of their bytes are known to be whole fragments
     uint8_t wipe_noted          # the text at hand was counted as wiped
-    Block blocks[BLOCK_LIMIT]
     uint32_t n_blocks
     Op *ops                     # OP_CAPACITY
     uint32_t n_ops
@@ -209,10 +207,11 @@ cdef struct Machine:
     uint8_t audio               # a SOP class whose waveform is a voice
     uint8_t accept_cut_pixels
     uint8_t trace               # operations for kept values too
-    SafeBlock safe[SAFE_LIMIT]
     uint32_t n_safe
     uint32_t barrier            # scout: stops at the first top-level tag past this one
     uint64_t known_meta_end     # where an earlier scout saw group 0002 end; 0: not known
+    uint8_t encoding_told       # the machine need not stop with SYNTAX:
+    uint8_t encoding            # this is the answer
     # what was seen
     uint8_t has_preamble
     uint8_t past_pixels         # top-level pixel data has begun
@@ -236,6 +235,10 @@ cdef struct Machine:
     int fault
     uint64_t fault_offset
     uint32_t fault_tag
+    # for a new input all above becomes 0; what is below is written before it is read
+    Frame stack[2 * DEPTH_LIMIT + 2]
+    Block blocks[BLOCK_LIMIT]
+    SafeBlock safe[SAFE_LIMIT]
 
 # the handlers return a Status; STOPPED is their error return
 cdef int fail(Machine *m, int fault, uint64_t offset, uint32_t tag) noexcept nogil
