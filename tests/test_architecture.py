@@ -65,7 +65,7 @@ ORDER = [
 # Mechanism without I/O, clock or environment: there is nothing else that it could call.
 LIBRARIES = {"libc.stdint", "libc.stddef", "libc.stdlib", "libc.string"}
 LIBRARIES_OF_CORE = LIBRARIES | {
-    "cpython.buffer", "cpython.bytes", "cpython.dict", "cpython.ref",
+    "cpython.buffer", "cpython.bytes", "cpython.dict", "cpython.ref", "cpython.unicode",
 }  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from dcmveil.plain cimport mark_plain
 from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
-from dcmveil.spans cimport bytes_of, differing, geometry_of, tag_text, write_document
-from dcmveil.state cimport Frame, Machine, Op, Span, cut_at
+from dcmveil.spans cimport (bytes_of, differing, geometry_of, spans_in, tag_text, texts_in,
+                           write_document)
+from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.values cimport write_op
 from dcmveil.vr cimport vr_of
 
@@ -63,7 +64,7 @@ REASONS = (
     "the encapsulated pixel data of an icon is longer than the limit")
 SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id",
          "study_instance", "series_instance")
-_SPAN_AT = {name: i for i, name in enumerate(SPANS)}
+TEXTS = ("patient_id", "study_instance", "series_instance", "sop_instance")
 
 
 def _octet(value: int | None) -> int:
@@ -391,34 +392,28 @@ cdef class Rewriter:
                 found[NOTE_NAMES[i]] = self.machine.notes[i]
         return found
 
-    def value(self, str name, window) -> bytes:
-        """A value of the top level named in SPANS as it stands in the window, b"" if it was not
-        seen."""
+    def values(self, window, size_t filled) -> tuple[bytes, ...]:
+        """The values of SPANS as they stand in the window, b"" for one that was not seen or is not
+        there as a whole."""
         cdef Machine *m = self.machine
-        cdef Span *span = self._span(name)
         cdef Py_buffer view
-        if not span.seen or span.length == 0:
-            return b""
         PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
         try:
-            if span.offset < m.base or span.offset - m.base + span.length > <uint64_t>view.len:
-                raise ValueError("the value is not in the window")
-            return PyBytes_FromStringAndSize(<const char *>view.buf + (span.offset - m.base),
-                                             span.length)
+            return spans_in(<const char *>view.buf, m.base, m.base + min(filled, <size_t>view.len),
+                            &m.syntax)
         finally:
             PyBuffer_Release(&view)
 
-    def text(self, str name, window) -> str | None:
-        """The same without padding and what follows a NUL; None where it was not seen, or does not
-        stand settled in the window."""
-        cdef Span *span = self._span(name)
-        if (not span.seen or span.offset < self.machine.base
-                or span.offset + span.length > self.machine.pos):
-            return None
-        return self.value(name, window).partition(b"\0")[0].strip().decode("latin-1")
-
-    cdef Span *_span(self, str name) except NULL:
-        return &self.machine.syntax + <int>_SPAN_AT[name]
+    def texts(self, window, size_t filled) -> tuple[str | None, ...]:
+        """The values of TEXTS without padding and what follows a NUL; None for one that was not
+        seen, or does not stand settled in the window."""
+        cdef Machine *m = self.machine
+        cdef Py_buffer view
+        PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
+        try:
+            return texts_in(<const char *>view.buf, m, min(filled, <size_t>view.len))
+        finally:
+            PyBuffer_Release(&view)
 
     # -- applying operations -----------------------------------------------------------------
 

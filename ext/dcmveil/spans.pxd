@@ -1,10 +1,11 @@
 """Spans of bytes between the core and Python."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from dcmveil.state cimport Geometry, Machine, Op
+from dcmveil.state cimport Geometry, Machine, Op, Span
 
 
 cdef inline object tag_text(uint32_t tag):
@@ -14,6 +15,50 @@ cdef inline object tag_text(uint32_t tag):
 cdef inline bytes bytes_of(const uint8_t *window, const Machine *m, const Op *op, uint32_t most):
     return PyBytes_FromStringAndSize(<const char *>window + (op.offset - m.base),
                                      min(op.length, most))
+
+
+cdef inline bytes span_in(const char *window, uint64_t base, uint64_t end, const Span *span):
+    if not span.seen or span.offset < base or span.offset + span.length > end:
+        return b""
+    return PyBytes_FromStringAndSize(window + (span.offset - base), span.length)
+
+
+cdef inline tuple spans_in(const char *window, uint64_t base, uint64_t end, const Span *s):
+    """The spans of a machine, in the order of SPANS in core.pyx, out of a window that stands at
+    `base` and is filled up to `end`."""
+    return (span_in(window, base, end, s), span_in(window, base, end, s + 1),
+            span_in(window, base, end, s + 2), span_in(window, base, end, s + 3),
+            span_in(window, base, end, s + 4), span_in(window, base, end, s + 5),
+            span_in(window, base, end, s + 6), span_in(window, base, end, s + 7))
+
+
+cdef inline bint _is_space(char c) noexcept:
+    return c == 32 or 9 <= c <= 13
+
+
+cdef inline object text_in(const char *window, uint64_t base, uint64_t end, const Span *span):
+    cdef const char *first
+    cdef const char *last
+    if not span.seen or span.offset < base or span.offset + span.length > end:
+        return None
+    first = window + (span.offset - base)
+    last = <const char *>memchr(first, 0, span.length)
+    if last == NULL:
+        last = first + span.length
+    while first < last and _is_space(first[0]):
+        first += 1
+    while first < last and _is_space((last - 1)[0]):
+        last -= 1
+    return PyUnicode_DecodeLatin1(first, last - first, NULL)
+
+
+cdef inline tuple texts_in(const char *window, const Machine *m, size_t filled):
+    """In the order of TEXTS in core.pyx. Past a skip the position is behind the window."""
+    cdef uint64_t end = min(m.pos, m.base + filled)
+    return (text_in(window, m.base, end, &m.patient_id),
+            text_in(window, m.base, end, &m.study_instance),
+            text_in(window, m.base, end, &m.series_instance),
+            text_in(window, m.base, end, &m.sop_instance))
 
 
 cdef inline tuple geometry_of(const Machine *m):

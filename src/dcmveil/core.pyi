@@ -38,6 +38,7 @@ PATIENT_ID: int
 NOTE_NAMES: tuple[str, ...]
 REASONS: tuple[str, ...]
 SPANS: tuple[str, ...]
+TEXTS: tuple[str, ...]
 
 Buffer = bytearray | memoryview
 # (action, value bytes, VR, geometry of an icon | length of a document | argument of the rule)
@@ -118,8 +119,10 @@ class Rewriter:
         known: tuple[dict[bytes, bytes], dict[bytes, bytes]] | None = None,
         encoding: int | None = None,
     ) -> None: ...
-    def value(self, name: str, window: Buffer) -> bytes: ...
-    def text(self, name: str, window: Buffer) -> str | None: ...
+    def values(self, window: Buffer, filled: int) -> tuple[bytes, ...]: ...
+    def texts(
+        self, window: Buffer, filled: int
+    ) -> tuple[str | None, str | None, str | None, str | None]: ...
     @property
     def position(self) -> int: ...
     @property

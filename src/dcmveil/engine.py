@@ -89,7 +89,7 @@ class Engine:
         """The transfer syntax UID of a value field, and what encoding_of says of it."""
         known = self._syntaxes.get(value)
         if known is None:
-            uid = value.partition(b"\0")[0].strip().decode("latin-1")
+            uid = text_of(value)
             known = (uid, *self.encoding_of(uid))
             if uid in self._kinds:  # there are some sixty of them
                 self._syntaxes[value] = known
@@ -279,6 +279,11 @@ def _fragments(value: bytes) -> list[tuple[int, int]]:
         pieces.append((at + 8, length))
         at += 8 + length
     return pieces
+
+
+def text_of(value: bytes) -> str:
+    """A value without its padding and what follows a NUL."""
+    return value.partition(b"\0")[0].strip().decode("latin-1")
 
 
 def no_answers(asks: list[Ask]) -> list[Answer]:

@@ -462,8 +462,10 @@ class RunMark:
     def make(self, sop_instance_uid: bytes, patient_id: bytes, patient_name: bytes) -> bytes:
         """The preamble for a file with these values, given as encoded; padding does not count."""
         file_hash = self._file_hash.copy()
-        values = (sop_instance_uid, patient_id, patient_name)
-        file_hash.update(b"".join([_with_length(value.rstrip(b"\0 ")) for value in values]))
+        uid = sop_instance_uid.rstrip(b"\0 ")
+        patient_id = patient_id.rstrip(b"\0 ")
+        name = patient_name.rstrip(b"\0 ")
+        file_hash.update(_with_length(uid) + _with_length(patient_id) + _with_length(name))
         return (self._head + file_hash.digest()).ljust(MARK_BYTES, b"\0")
 
     def check(

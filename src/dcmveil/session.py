@@ -14,7 +14,7 @@ the mark in the preamble depends on what comes before it.
 from __future__ import annotations
 
 from . import core
-from .engine import AUDIO_CLASSES, DICOMDIR_CLASS, SPARE_WINDOW
+from .engine import AUDIO_CLASSES, DICOMDIR_CLASS, SPARE_WINDOW, text_of
 from .errors import DicomError
 from .keys import BROKEN, MARK_BYTES, MARK_NAME, OTHER_PROFILE, OURS
 from .report import Report
@@ -33,13 +33,6 @@ WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
 _DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
-# New values for the report: name of the span in the core -> attribute
-_NEW_VALUES = (
-    ("patient_id", "patient_id"),
-    ("study_instance", "study"),
-    ("series_instance", "series"),
-    ("sop_instance", "instance"),
-)
 _GONE = bytearray()  # in place of a window that was given back
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
@@ -83,7 +76,7 @@ class Session:
         self._encoding = core.UNKNOWN
         self._answers: Answers | None = None
         self._held = True
-        self._new_values: tuple[tuple[str, str], ...] = _NEW_VALUES  # those that were not seen yet
+        self._seen_all = False  # the new values for the report
         self._packed: _Packed | None = None
         self._skip = 0
         self._wanted = 0  # absolute offset up to which input is needed before the next step
@@ -116,9 +109,11 @@ class Session:
             self._grow(2 * len(self._window))
         return memoryview(self._window)[self._filled :]
 
-    def push(self, n: int) -> Iterator[bytes | memoryview]:
-        """n bytes stand in `room()`, 0: the input has ended. Yields what is to be written; a view
-        is good until the next step. Raises DicomError, and the same again at any later call."""
+    def push(self, n: int, last: bool = False) -> Iterator[bytes | memoryview]:
+        """n bytes stand in `room()`, 0: the input has ended; last: it ends with them, which saves a
+        push. Yields what is to be written; a view is good until the next step. Raises DicomError,
+        and the same again at any later call."""
+        eof = last or n == 0
         if self._failure is not None:
             raise self._failure
         if self.skip or self.done:
@@ -127,7 +122,7 @@ class Session:
         try:
             if self._packed is None:
                 self._filled += n
-                settled = self._advance(n == 0)
+                settled = self._advance(eof)
                 if self._packed is None:
                     if settled:
                         self.report.bytes_out += settled
@@ -140,7 +135,7 @@ class Session:
                 self._filled = self._packed.start
             else:
                 raw = bytes(self._packed.raw[:n])
-            yield from self._unpack(raw, n == 0)
+            yield from self._unpack(raw, eof)
         except DicomError as error:
             self._failure = error
             raise
@@ -180,11 +175,12 @@ class Session:
 
     def _see_syntax(self, scout: core.Rewriter) -> None:
         """The file meta information has been read."""
-        uid, encoding, deflated = self._engine.syntax_of(scout.value("syntax", self._window))
+        syntax, media_class, *_ = scout.values(self._window, self._filled)
+        uid, encoding, deflated = self._engine.syntax_of(syntax)
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        self.directory = scout.text("media_class", self._window) == DICOMDIR_CLASS
+        self.directory = text_of(media_class) == DICOMDIR_CLASS
         if self.directory:
             scout.set_barrier(_DIRECTORY_BARRIER)
         scout.set_encoding(encoding)
@@ -202,19 +198,19 @@ class Session:
         """All that the rewriting depends on is in the window: start it from byte 0."""
         engine = self._engine
         window = self._window
+        _, _, sop_class, _, _, patient_id, _, _ = scout.values(window, self._filled)
         if scout.has_preamble and window.startswith(MARK_NAME):
             state = engine.mark.check(bytes(window[:MARK_BYTES]), *self._identity(scout))
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
-        self._old_patient_id = scout.value("patient_id", window)
+        self._old_patient_id = patient_id
         answers = self._answers = engine.answers(
             self.report.transfer_syntax,
             self._old_patient_id,
             self.report.second_run,
             self._crosswalk,
         )
-        audio = scout.text("sop_class", window) in AUDIO_CLASSES
         meta_end, self._barrier = scout.meta_end, scout.position
         safe: list[tuple[int, bytes, Iterable[int] | None]] = []
         if engine.profile.draft.honours_characteristics and scout.characteristics is not None:
@@ -222,7 +218,7 @@ class Session:
         scout.restart(
             answers,
             directory=self.directory,
-            audio=audio,
+            audio=text_of(sop_class) in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
             known=answers.known_uids,
@@ -246,12 +242,8 @@ class Session:
 
     def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
         """What the run mark is bound to."""
-        value, window = rewriter.value, self._window
-        return (
-            value("sop_instance", window),
-            value("patient_id", window),
-            value("patient_name", window),
-        )
+        values = rewriter.values(self._window, self._filled)
+        return values[3], values[5], values[4]  # SOP Instance UID, Patient ID, Patient's Name
 
     # -- past the barrier --------------------------------------------------------------------
 
@@ -261,7 +253,7 @@ class Session:
         assert rewriter is not None
         before = b"" if self._watch is None else bytes(window[: self._filled])
         self._status = status = rewriter.step(window, self._filled, eof)
-        if self._new_values:
+        if not self._seen_all:
             self._see_new_values(rewriter)
         position = rewriter.position
         if self._held:
@@ -296,14 +288,18 @@ class Session:
             self._finish(rewriter)
 
     def _see_new_values(self, rewriter: core.Rewriter) -> None:
-        unseen = []
-        for pair in self._new_values:
-            text = rewriter.text(pair[0], self._window)
-            if text is None:
-                unseen.append(pair)
-            else:
-                setattr(self.report, pair[1], text)
-        self._new_values = tuple(unseen)
+        report = self.report
+        texts = rewriter.texts(self._window, self._filled)
+        patient_id, study, series, instance = texts
+        if patient_id is not None:
+            report.patient_id = patient_id
+        if study is not None:
+            report.study = study
+        if series is not None:
+            report.series = series
+        if instance is not None:
+            report.instance = instance
+        self._seen_all = None not in texts
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes of a deflated data set."""
