@@ -79,7 +79,7 @@ def file_session(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
                 n = min(len(room), len(data) - at)
                 room[:n] = data[at : at + n]
             at += n
-            for _ in session.push(n):
+            for _ in session.push(n, at == len(data)):
                 pass
 
     return run
