@@ -151,7 +151,7 @@ cdef inline bint _zero_in(uint64_t bytes) noexcept nogil:
 cdef inline void mark_plain(RuleTable *t) noexcept:
     """Mark the rules whose elements are plain. What is marked NOT_PLAIN without need costs time,
     never a value."""
-    cdef uint32_t i, tag
+    cdef uint32_t i
     cdef uint32_t[12] watched = [
         CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, CHARACTERISTICS, PATIENT_NAME, PATIENT_ID,
         STUDY_INSTANCE, SERIES_INSTANCE, WAVEFORM_DATA, FLOAT_PIXELS, FLOAT_PIXELS + 1, PIXEL_DATA]
@@ -164,10 +164,9 @@ cdef inline void mark_plain(RuleTable *t) noexcept:
     for i in range(t.scope_mask + 1 if t.scope_mask else 0):
         if t.scopes[i].key:
             _mark_not(<Rule *>rule_of(t, <uint32_t>(t.scopes[i].key - 1)))
-    for i in range(0x10000):
-        _mark_not(<Rule *>rule_of(t, 0x00020000 | i))
-        _mark_not(<Rule *>rule_of(t, 0x00040000 | i))       # of a DICOMDIR
-        (<Rule *>rule_of(t, 0x00280000 | i)).plain[1] = NOT_PLAIN   # the geometry of an icon
+    _mark_group(t, 0x0002, 3)
+    _mark_group(t, 0x0004, 3)           # of a DICOMDIR
+    _mark_group(t, 0x0028, 2)           # the geometry of an icon in a blanked sequence
     _mark_private(&t.private_default)
     for i in range(t.private_mask + 1 if t.private_mask else 0):
         _mark_private(&t.private_rules[i])
@@ -175,6 +174,19 @@ cdef inline void mark_plain(RuleTable *t) noexcept:
 
 cdef inline void _mark_not(Rule *r) noexcept:
     r.plain[0] = r.plain[1] = NOT_PLAIN
+
+
+cdef inline void _mark_group(RuleTable *t, uint32_t group, uint32_t which) noexcept:
+    """No element of a group is plain; which: 1 outside, 2 inside a blanked sequence, 3 both."""
+    cdef uint32_t high, low, page
+    for high in range(256):
+        page = t.page_of[t.slot_of_group[group] * 256 + high]
+        if page:                        # on page 0 nothing is plain
+            for low in range(256):
+                if which & 1:
+                    t.rules[page * 256 + low].plain[0] = NOT_PLAIN
+                if which & 2:
+                    t.rules[page * 256 + low].plain[1] = NOT_PLAIN
 
 
 cdef inline void _mark_public(const RuleTable *t, Rule *r) noexcept:

@@ -110,10 +110,13 @@ cdef int _slot_for(RuleTable *t, uint32_t mask, uint32_t value) noexcept:
                 t.page_of[slot * 256 + g] = page
         t.slot_of_group[value] = slot
         return slot
-    for g in range(65536):
-        if (g & mask) == value and t.slot_of_group[g] == 0:
-            t.slot_of_group[g] = slot
-    return slot
+    g = 0
+    while True:                     # every choice of the digits that are x
+        if t.slot_of_group[value | g] == 0:
+            t.slot_of_group[value | g] = slot
+        g = (g - (mask ^ 0xFFFF)) & (mask ^ 0xFFFF)
+        if g == 0:
+            return slot
 
 
 cdef void _write(Rule *r, uint8_t vr, uint8_t action, uint8_t veiled, uint8_t arg) noexcept:
@@ -152,7 +155,7 @@ cdef int _page_for(RuleTable *t, uint32_t slot, uint32_t high, bint shared) noex
 cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value, uint8_t vr,
                       uint8_t action, uint8_t veiled, uint8_t arg) noexcept:
     cdef uint32_t high, low
-    cdef int page
+    cdef int page, written = -1
     cdef bint shared = (mask >> 8) == 0
     if mask == 0xFFFF:              # nearly every row
         page = _page_for(t, slot, value >> 8, False)
@@ -166,6 +169,9 @@ cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value
         page = _page_for(t, slot, high, shared)
         if page < 0:
             return -1
+        if page == written:         # shared by many high bytes
+            continue
+        written = page
         for low in range(256):
             if (low & (mask & 0xFF)) == (value & 0xFF):
                 _write(&t.rules[page * 256 + low], vr, action, veiled, arg)
