@@ -41,7 +41,10 @@ ARROWS: dict[str, set[str]] = {
     "characteristics": {"core"},
     "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},
     "faces": {"session", "core", "keys", "report", "errors"},
-    "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
+    "directory": {"keys"},
+    "session": {
+        "engine", "core", "characteristics", "directory", "keys", "deflate", "report", "errors",
+    },
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",
     },

@@ -29,7 +29,8 @@ cdef inline tuple spans_in(const char *window, uint64_t base, uint64_t end, cons
     return (span_in(window, base, end, s), span_in(window, base, end, s + 1),
             span_in(window, base, end, s + 2), span_in(window, base, end, s + 3),
             span_in(window, base, end, s + 4), span_in(window, base, end, s + 5),
-            span_in(window, base, end, s + 6), span_in(window, base, end, s + 7))
+            span_in(window, base, end, s + 6), span_in(window, base, end, s + 7),
+            span_in(window, base, end, s + 8))
 
 
 cdef inline bint _is_space(char c) noexcept:

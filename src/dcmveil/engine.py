@@ -207,6 +207,12 @@ class Answers:
             elif action == core.PSEUDONYM:
                 crosswalk.append((PSEUDONYM_KINDS[about], old, new))
 
+    def set_patient(self, patient_id: bytes) -> None:
+        """Whose the values are that are asked for from now on: a DICOMDIR has many patients."""
+        if patient_id != self._patient_id:
+            self._patient_id = patient_id
+            self._days_known = False
+
     def _date(self, action: int, value: bytes, vr: str) -> bytes:
         from . import dates
 

@@ -8,7 +8,8 @@ The caller reads into `room()`, says how much with `push`, writes what comes bac
 Two rewriters walk the same bytes. The scout goes ahead up to the barrier, the first top-level tag
 after Patient ID, and changes nothing; then what it saw (transfer syntax, SOP class, run mark) is
 known, and the second one starts at byte 0 and rewrites. Until the barrier all is held, because
-the mark in the preamble depends on what comes before it.
+the mark in the preamble depends on what comes before it. Of a DICOMDIR the scout sees all, since
+any of its records may belong to a patient whose record stands behind it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .core import Trace
+    from .directory import Directory
     from .engine import Answers, Crosswalk, Engine
 
     Watch = Callable[[int, bytes, bytes], None]
@@ -32,7 +34,10 @@ WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
-_DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
+_SOP_CLASS, _MEDIA_INSTANCE, _SOP_INSTANCE, _PATIENT_NAME, _PATIENT_ID = [
+    core.SPANS.index(name)
+    for name in ("sop_class", "media_instance", "sop_instance", "patient_name", "patient_id")
+]
 _GONE = bytearray()  # in place of a window that was given back
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
@@ -42,6 +47,9 @@ _REFUSED_MARKS = {
 
 class Session:
     """The state of one input. `done` once all is settled; then `report` is complete.
+
+    keep_file_ids: of a DICOMDIR, (0004,1500) Referenced File ID stays as it is, because the files
+    keep their names (in place, or in a tree whose names are kept).
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
@@ -55,6 +63,7 @@ class Session:
         *,
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
+        keep_file_ids: bool = False,
         hold_limit: int = HOLD_LIMIT,
         window: int = WINDOW,
         trace: list[Trace] | None = None,
@@ -64,6 +73,7 @@ class Session:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
+        self._keep_file_ids = keep_file_ids
         self._hold_limit = hold_limit
         self._window, scout = engine.take_spare(window)
         self._trace = trace
@@ -73,8 +83,9 @@ class Session:
         self._filled = 0
         self._scout: core.Rewriter | None = scout
         self._rewriter: core.Rewriter | None = None
-        self._encoding = core.UNKNOWN
         self._answers: Answers | None = None
+        self._directory: Directory | None = None  # of a DICOMDIR
+        self._encoding = core.UNKNOWN
         self._held = True
         self._seen_all = False  # the new values for the report
         self._packed: _Packed | None = None
@@ -84,7 +95,6 @@ class Session:
         self._barrier = 0  # absolute offset of the barrier, once the scout has found it
         self._failure: DicomError | None = None
         self.done = False
-        self.directory = False  # a DICOMDIR; known before the first byte comes back
         self.report = Report()
 
     # -- for the caller ----------------------------------------------------------------------
@@ -93,6 +103,11 @@ class Session:
     def skip(self) -> int:
         """Bytes of input that go straight to the output before the next push."""
         return 0 if self._packed is not None else self._skip
+
+    @property
+    def directory(self) -> bool:
+        """Whether it is a DICOMDIR; known before the first byte comes back."""
+        return self._directory is not None
 
     @property
     def deflated(self) -> bool:
@@ -165,6 +180,9 @@ class Session:
             if self._packed is not None:
                 return False
             status = scout.step(self._window, self._filled, eof)
+        while status == core.RECORD:
+            self._add_record(scout)
+            status = scout.step(self._window, self._filled, eof)
         if status == core.MORE:
             self._check_hold(scout.position + scout.need)
             self._make_room(scout)
@@ -180,9 +198,11 @@ class Session:
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        self.directory = text_of(media_class) == DICOMDIR_CLASS
-        if self.directory:
-            scout.set_barrier(_DIRECTORY_BARRIER)
+        if text_of(media_class) == DICOMDIR_CLASS:
+            from .directory import Directory
+
+            self._directory = Directory()
+            scout.set_directory(self._keep_file_ids)
         scout.set_encoding(encoding)
         self._encoding = encoding
         self.report.transfer_syntax = uid
@@ -192,19 +212,22 @@ class Session:
     def _check_hold(self, position: int) -> None:
         if position > self._hold_limit:
             reason = "more bytes stand before the end of the patient's attributes than are held"
+            if self._directory is not None:
+                reason = "a DICOMDIR is held as a whole, and this one has more bytes than are held"
             raise DicomError(self._hold_limit, None, reason)
 
     def _begin(self, scout: core.Rewriter) -> None:
         """All that the rewriting depends on is in the window: start it from byte 0."""
         engine = self._engine
         window = self._window
-        _, _, sop_class, _, _, patient_id, _, _ = scout.values(window, self._filled)
+        values = scout.values(window, self._filled)
+        identity = self._identity(values)
         if scout.has_preamble and window.startswith(MARK_NAME):
-            state = engine.mark.check(bytes(window[:MARK_BYTES]), *self._identity(scout))
+            state = engine.mark.check(bytes(window[:MARK_BYTES]), *identity)
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
-        self._old_patient_id = patient_id
+        self._old_patient_id = values[_PATIENT_ID]
         answers = self._answers = engine.answers(
             self.report.transfer_syntax,
             self._old_patient_id,
@@ -217,8 +240,7 @@ class Session:
             safe = self._safe_blocks(*scout.characteristics)
         scout.restart(
             answers,
-            directory=self.directory,
-            audio=text_of(sop_class) in AUDIO_CLASSES,
+            audio=text_of(values[_SOP_CLASS]) in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
             known=answers.known_uids,
@@ -227,8 +249,8 @@ class Session:
         self._rewriter, self._scout = scout, None
         for block in safe:
             scout.declare_safe(*block)
-        if self.directory:
-            scout.set_barrier(_DIRECTORY_BARRIER)
+        if self._directory is not None:
+            scout.set_directory(self._keep_file_ids)
         scout.set_meta_end(meta_end)
         engine.uids.take_counts()  # those of an input that was refused half-way
 
@@ -240,10 +262,36 @@ class Session:
 
         return list(safe_blocks(bytes(self._window[offset : offset + length]), encoding))
 
-    def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
-        """What the run mark is bound to."""
-        values = rewriter.values(self._window, self._filled)
-        return values[3], values[5], values[4]  # SOP Instance UID, Patient ID, Patient's Name
+    def _identity(self, values: tuple[bytes, ...]) -> tuple[bytes, bytes, bytes]:
+        """What the run mark is bound to, out of the values of core.SPANS."""
+        if self._directory is not None:
+            return values[_MEDIA_INSTANCE], self._directory.take_seen(), b""
+        return values[_SOP_INSTANCE], values[_PATIENT_ID], values[_PATIENT_NAME]
+
+    # -- the records of a DICOMDIR -----------------------------------------------------------
+
+    def _add_record(self, scout: core.Rewriter) -> None:
+        """The scout has seen one more."""
+        assert self._directory is not None
+        start, _, big, _ = scout.record
+        self._directory.add(start, big, self._record_values(scout))
+
+    def _at_record(self, rewriter: core.Rewriter) -> None:
+        """The rewriter enters or leaves one."""
+        assert self._directory is not None
+        assert self._answers is not None
+        start, end, _, _ = rewriter.record
+        if end:
+            self._directory.see(self._record_values(rewriter))
+        self._answers.set_patient(b"" if end else self._directory.patient_of(start))
+
+    def _record_values(self, rewriter: core.Rewriter) -> list[bytes]:
+        """The values of core.RECORD_SPANS as they stand in the window."""
+        base = rewriter.base
+        return [
+            bytes(self._window[offset - base : offset - base + length]) if length else b""
+            for offset, length in rewriter.record[3]
+        ]
 
     # -- past the barrier --------------------------------------------------------------------
 
@@ -252,7 +300,11 @@ class Session:
         rewriter, window = self._rewriter, self._window
         assert rewriter is not None
         before = b"" if self._watch is None else bytes(window[: self._filled])
-        self._status = status = rewriter.step(window, self._filled, eof)
+        status = rewriter.step(window, self._filled, eof)
+        while status == core.RECORD:
+            self._at_record(rewriter)
+            status = rewriter.step(window, self._filled, eof)
+        self._status = status
         if not self._seen_all:
             self._see_new_values(rewriter)
         position = rewriter.position
@@ -261,7 +313,8 @@ class Session:
                 return 0
             self._held = False
             if rewriter.has_preamble:
-                window[:MARK_BYTES] = self._engine.mark.make(*self._identity(rewriter))
+                values = rewriter.values(window, self._filled)
+                window[:MARK_BYTES] = self._engine.mark.make(*self._identity(values))
         settled = min(position - rewriter.base, self._filled)
         if settled and self._watch is not None:
             self._watch(rewriter.base, before[:settled], bytes(window[:settled]))

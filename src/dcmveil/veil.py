@@ -46,6 +46,8 @@ class Veil:
     pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
                        there is an error for its file
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
+    keep_file_ids      keep the file names in a DICOMDIR, (0004,1500), for files that keep theirs;
+                       they often hold names or numbers of patients
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
 
@@ -63,6 +65,7 @@ class Veil:
         uid_root: str = "2.25",
         pseudonyms: PseudonymTable | None = None,
         accept_cut_pixels: bool = False,
+        keep_file_ids: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
     ) -> None:
@@ -73,6 +76,7 @@ class Veil:
         self.key = key
         self._uid_root = uid_root
         self._accept_cut_pixels = accept_cut_pixels
+        self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
 
@@ -81,12 +85,15 @@ class Veil:
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
         crosswalk: Crosswalk | None = None,
+        *,
+        keep_file_ids: bool | None = None,
     ) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
-        to look on (see Session)."""
+        to look on (see Session). keep_file_ids: for this input alone, None: as for all."""
         return Session(
             self._engine,
             accept_cut_pixels=self._accept_cut_pixels,
+            keep_file_ids=self._keep_file_ids if keep_file_ids is None else keep_file_ids,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
             trace=trace,

@@ -61,6 +61,10 @@ class Task:
         self.trace: list[Trace] = []
         self.rows: Crosswalk = []
 
+    @property
+    def names_stay(self) -> bool:
+        return self.options.keep_names
+
     def check(self) -> None:
         if self.stop:
             raise StopError("stopped")
@@ -164,6 +168,8 @@ class Task:
         return self.make_session(
             trace=self.trace if self.options.report_edits else None,
             crosswalk=self.rows if self.options.crosswalk is not None else None,
+            # where the files keep their names, so do the links to them
+            keep_file_ids=True if self.names_stay else None,
         )
 
 
@@ -265,6 +271,10 @@ class PatchTask(Task):
         super().__init__(root, make_session, names, options, stop)
         self._journal: Journal | None = None
         self._count = 0
+
+    @property
+    def names_stay(self) -> bool:
+        return True
 
     def __call__(self, batch: list[Found]) -> list[Result]:
         """The results; the `temporary` of the first is the journal, which the parent discards once
