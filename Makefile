@@ -18,7 +18,7 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
 	faults splits rules values machine properties hiding_places icons)))
 
-.PHONY: help demo test canaries lint types bench bench-quick sanitize wheel clean
+.PHONY: help demo test canaries lint types bench bench-quick instructions sanitize wheel clean
 
 help:
 	@echo 'make demo         build, and de-identify a real file in a pipe'
@@ -28,6 +28,7 @@ help:
 	@echo 'make types        mypy'
 	@echo 'make bench-quick  benchmarks, within two minutes'
 	@echo 'make bench        all benchmarks; results go to benches/results'
+	@echo 'make instructions  none of the paths takes more instructions than recorded (valgrind)'
 	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
 	@echo 'make wheel        dist/: an sdist, and a wheel built from it'
 	@echo 'make clean        remove what these made'
@@ -55,6 +56,10 @@ bench: $(VENV)/.test
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python benches/record.py --quick
+
+# ARGS=--record where a change is meant to take more, or takes less.
+instructions: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/python benches/instructions.py $(ARGS)
 
 sanitize: $(VENV)/.test $(VENV)/.lint
 	DCMVEIL_SANITIZE=1 $(BIN)/python setup.py -q build -b build/sanitize --build-lib $(SANITIZED)
