@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import sys
 import json
+import sys
 import zlib
 from collections.abc import Callable
 from functools import cache
