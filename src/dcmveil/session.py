@@ -51,8 +51,8 @@ class Session:
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
-    pseudonym that becomes another one, and of the Patient ID.
+    Then a deflated data set comes out inflated, unless `packs`. `crosswalk` gets (kind, old, new)
+    of every UID and pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Session:
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        packs: bool = False,
         crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
@@ -74,6 +75,7 @@ class Session:
         self._window = bytearray(window)
         self._trace = trace
         self._watch = watch
+        self._packs = packs or watch is None
         self._crosswalk = crosswalk
         self._old_patient_id = b""
         self._filled = 0
@@ -299,7 +301,7 @@ class Session:
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes, through deflate where the data set is deflated."""
-        if self._packed is None or self._watch is not None:
+        if self._packed is None or not self._packs:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -370,7 +372,7 @@ class Session:
             yield from self._advance(True)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None and self._watch is None:
+        if self._packed is not None and self._packs:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece

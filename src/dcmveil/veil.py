@@ -81,6 +81,7 @@ class Veil:
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
         crosswalk: Crosswalk | None = None,
+        packs: bool = False,
     ) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
         to look on (see Session)."""
@@ -91,6 +92,7 @@ class Veil:
             hold_limit=self._hold_limit,
             trace=trace,
             watch=watch,
+            packs=packs,
             crosswalk=crosswalk,
         )
 
