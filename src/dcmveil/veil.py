@@ -72,6 +72,7 @@ class Veil:
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self.key = key
         self._uid_root = uid_root
+        self._pseudonyms = pseudonyms
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
@@ -172,6 +173,8 @@ class Veil:
         digest.update(self.profile.digest)
         settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
         digest.update(repr(settings).encode())
+        if self._pseudonyms is not None:
+            digest.update(self._pseudonyms.content)
         return digest.hexdigest()
 
     def plan(self, source: Source) -> Iterator[Edit]:
