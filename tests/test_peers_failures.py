@@ -51,17 +51,17 @@ def test_memory_far_above_the_size_of_the_file(tmp_path: Path, command: str) -> 
             file.write(size.to_bytes(4, "little"))
             file.truncate(len(head) + size)
     script = (
-        "import resource, sys, dcmveil\n"
+        "import sys, dcmveil\n"
         "veil = dcmveil.Veil(key=bytes(range(32)))\n"
         "getattr(veil, sys.argv[1])(*sys.argv[2:])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(next(s.split()[1] for s in open('/proc/self/status') if s.startswith('VmHWM')))\n"
     )
     more = [tmp_path / "out"] if command == "copy" else []
     done = subprocess.run(
         [sys.executable, "-c", script, command, path, *more],
         capture_output=True, text=True, check=True, env=environment(),
     )  # fmt: skip
-    assert int(done.stdout) < 64 << 10  # kilobytes, the interpreter included
+    assert int(done.stdout) < 40 << 10  # kilobytes, the interpreter included
 
 
 def test_untouched_bytes_change(tmp_path: Path, veil: Veil) -> None:
@@ -88,16 +88,18 @@ def test_untouched_bytes_change(tmp_path: Path, veil: Veil) -> None:
 def test_corrupted_output_of_deflated_files(tmp_path: Path, veil: Veil, syntax: str) -> None:
     data = instance(syntax=syntax, more=[nested(1, False)])
     root = write(tmp_path / "in", {"a": data})
+    assert veil.tree(root).outcomes["failed"] == 1  # in place it would change its length
+    assert (root / "a").read_bytes() == data
     veil.tree(root, tmp_path / "out", keep_names=True)
+    assert (tmp_path / "out/a").read_bytes() == veil.bytes(data)
+    if syntax != DEFLATED[0]:
+        return  # pydicom does not inflate these
     new = pydicom.dcmread(tmp_path / "out/a")
     old = pydicom.dcmread(io.BytesIO(data))
     assert new.file_meta.TransferSyntaxUID == syntax
     assert new.PixelData == old.PixelData
     assert [e.tag for e in new] == [e.tag for e in old]
     assert SECRET not in str(new)
-    write(root, {"a": data})
-    assert veil.tree(root).outcomes["failed"] == 1  # in place it would change its length
-    assert (root / "a").read_bytes() == data
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10, 40])

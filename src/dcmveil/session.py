@@ -127,7 +127,8 @@ class Session:
         try:
             yield from self._push(n)
         except DicomError as error:
-            self._failure = error
+            # without its traceback, which would hold this session and its window in a circle
+            self._failure = type(error)(error.offset, error.path, error.reason)
             raise
 
     def _push(self, n: int) -> Iterator[bytes | memoryview]:

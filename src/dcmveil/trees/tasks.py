@@ -104,10 +104,12 @@ class Task:
             try:
                 result = self.treat(relative)
             except NotDicomError as error:
+                _let_go(error)
                 result = self.not_dicom(relative, error)
         except StopError:
             return None
         except Exception as error:
+            _let_go(error)
             result = self._fault(relative, error)
         result.record["seconds"] = round(time.perf_counter() - start, 6)
         return result
@@ -400,3 +402,8 @@ class PatchTask(Task):
             pass
         finally:
             os.close(file)
+
+
+def _let_go(error: Exception) -> None:
+    """Of the frames, and with them of the window, until the garbage collector finds them."""
+    error.__traceback__ = error.__context__ = None
