@@ -587,13 +587,6 @@ def test_descriptors_are_closed(tmp_path: Path, veil: Veil) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_more_bytes_after_the_end(tmp_path: Path, veil: Veil) -> None:
-    data = instance(1) + b"DOE^JOHANNA behind the end"
-    (tmp_path / "in").write_bytes(data)
-    veil.copy(tmp_path / "in", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == veil.bytes(data)
-
-
 def test_wrong_options(tmp_path: Path, veil: Veil) -> None:
     root = write(tmp_path / "in", {"a": instance(1, more=[E(0x00200010, "SH", "1")])})
     for options in ({"jobs": 0}, {"jobs": 5000}, {"resume": True}, {"no_such": True}):
