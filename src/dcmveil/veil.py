@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
@@ -12,10 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .core import Trace
     from .engine import Crosswalk
+    from .faces.archive import ArchiveReport, OnMember
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .session import Watch
     from .trees import Summary
     from .trees.record import Result
+    from .verify import Verdict
 
     Path = str | os.PathLike[str]
 
@@ -46,6 +48,8 @@ class Veil:
     pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
                        there is an error for its file
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
+    keep_file_ids      keep the file names in a DICOMDIR, (0004,1500), for files that keep theirs;
+                       they often hold names or numbers of patients
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
 
@@ -63,6 +67,7 @@ class Veil:
         uid_root: str = "2.25",
         pseudonyms: PseudonymTable | None = None,
         accept_cut_pixels: bool = False,
+        keep_file_ids: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
     ) -> None:
@@ -74,6 +79,7 @@ class Veil:
         self._uid_root = uid_root
         self._pseudonyms = pseudonyms
         self._accept_cut_pixels = accept_cut_pixels
+        self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
 
@@ -83,18 +89,33 @@ class Veil:
         watch: Watch | None = None,
         crosswalk: Crosswalk | None = None,
         packs: bool = False,
+        *,
+        keep_file_ids: bool | None = None,
     ) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
-        to look on (see Session)."""
+        to look on (see Session). keep_file_ids: for this input alone, None: as for all."""
         return Session(
             self._engine,
             accept_cut_pixels=self._accept_cut_pixels,
+            keep_file_ids=self._keep_file_ids if keep_file_ids is None else keep_file_ids,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
             trace=trace,
             watch=watch,
             packs=packs,
             crosswalk=crosswalk,
+        )
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """A session for walking an output: it replaces no value by the key or a table, and asks
+        for no run mark. Its own output is of no use."""
+        return Session(
+            Looker(self._engine),
+            accept_cut_pixels=self._accept_cut_pixels,
+            ignore_mark=True,
+            hold_limit=self._hold_limit,
+            trace=trace,
+            watch=watch,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -171,11 +192,56 @@ class Veil:
 
         digest = keyed_hash(self.key, "run", 16)
         digest.update(self.profile.digest)
-        settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
+        settings = (
+            self._uid_root, self._accept_cut_pixels, self._keep_file_ids, self._ignore_mark,
+            self._hold_limit,
+        )  # fmt: skip
         digest.update(repr(settings).encode())
         if self._pseudonyms is not None:
             digest.update(self._pseudonyms.content)
         return digest.hexdigest()
+
+    def tar(
+        self,
+        src: Readable,
+        dst: Writable,
+        *,
+        names: str | None = None,
+        keep_names: bool = False,
+        to: str | None = None,
+        compress: str | None = None,
+        others: bool = False,
+        dicomdir: bool = False,
+        on_member: OnMember | None = None,
+    ) -> ArchiveReport:
+        """Rewrite a tar (plain, gzip or zstd) or a zip, member by member, in bounded memory; a zip
+        must be seekable.
+
+        names       a template for the names of members (see docs/archives.md); by default they
+                    are made of the new UIDs
+        keep_names  members keep their names
+        to          "tar" or "zip", by default as the input
+        compress    "none", "gzip" or "zstd", by default as the input
+        others      copy members that are no DICOM as they are; needs keep_names
+        dicomdir    rewrite a DICOMDIR, which is skipped otherwise
+        on_member   called for each member with a record ready for JSON, and with its old name
+
+        A member that is refused is left out and counted in the report. Raises ArchiveError where
+        the archive is cut off or damaged (then what was written is not whole), and UsageError.
+        """
+        from .faces.archive import Archive
+        from .faces.names import Names
+
+        archive = Archive(
+            # a DICOMDIR goes on naming files that keep their names
+            lambda: self.session(keep_file_ids=True if keep_names else None),
+            Names(names, keep=keep_names, key=self.key),
+            to=to,
+            compress=compress,
+            others=others,
+            dicomdir=dicomdir,
+        )
+        return archive.run(src, dst, on_member)
 
     def plan(self, source: Source) -> Iterator[Edit]:
         """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises
@@ -183,3 +249,10 @@ class Veil:
         from .inspect import edits
 
         return edits(self, source)
+
+    def verify(self, before: BinaryIO, after: BinaryIO, *, pixels: bool = True) -> Verdict:
+        """Whether an output keeps the promises; both files must be able to seek. Without `pixels`
+        pixel data is not read. Raises DicomError if the original is refused, and OSError."""
+        from .verify import check
+
+        return check(self, before, after, pixels=pixels)

@@ -63,6 +63,10 @@ class Task:
         self.edits = Edits()
         self.rows: Crosswalk = []
 
+    @property
+    def names_stay(self) -> bool:
+        return self.options.keep_names
+
     def check(self) -> None:
         if self.stop:
             raise StopError("stopped")
@@ -173,11 +177,14 @@ class Task:
     def session(self) -> Session:
         """For the next file, with those who look on that the report asks for."""
         self.edits, self.rows = Edits(), []
-        crosswalk = self.rows if self.options.crosswalk is not None else None
-        if not self.options.report_edits:
-            return self.make_session(crosswalk=crosswalk)
+        look = self.options.report_edits
         return self.make_session(
-            trace=self.edits.trace, watch=self.edits.see, packs=True, crosswalk=crosswalk
+            trace=self.edits.trace if look else None,
+            watch=self.edits.see if look else None,
+            packs=look,
+            crosswalk=self.rows if self.options.crosswalk is not None else None,
+            # where the files keep their names, so do the links to them
+            keep_file_ids=True if self.names_stay else None,
         )
 
 
@@ -298,6 +305,10 @@ class PatchTask(Task):
         self.run = run
         self._journal: Journal | None = None
         self._count = 0
+
+    @property
+    def names_stay(self) -> bool:
+        return True
 
     def __call__(self, batch: list[Found]) -> list[Result]:
         """The results; the `temporary` of the first is the journal, which the parent discards once
