@@ -203,7 +203,8 @@ class Answers:
             if action in (core.UID, core.CHECK_UID):
                 # the padding of several values stands behind the last of them
                 for one, other in zip(old.split(b"\\"), new.split(b"\\"), strict=True):
-                    crosswalk.append(("uid", one, other))
+                    if one != other:  # a registered one stays
+                        crosswalk.append(("uid", one, other))
             elif action == core.PSEUDONYM:
                 crosswalk.append((PSEUDONYM_KINDS[about], old, new))
 

@@ -55,8 +55,8 @@ class Session:
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
-    pseudonym that becomes another one, and of the Patient ID.
+    Then a deflated data set comes out inflated, unless `packs`. `crosswalk` gets (kind, old, new)
+    of every UID and pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Session:
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        packs: bool = False,
         crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
@@ -80,6 +81,7 @@ class Session:
         self._window, scout = engine.take_spare(window)
         self._trace = trace
         self._watch = watch
+        self._packs = packs or watch is None
         self._crosswalk = crosswalk
         self._old_patient_id = b""
         self._filled = 0
@@ -159,7 +161,8 @@ class Session:
                 raw = bytes(self._packed.raw[:n])
             yield from self._unpack(raw, eof)
         except DicomError as error:
-            self._failure = error
+            # without its traceback, which would hold this session and its window in a circle
+            self._failure = type(error)(error.offset, error.path, error.reason)
             raise
 
     def passed(self, n: int) -> None:
@@ -366,7 +369,7 @@ class Session:
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes of a deflated data set."""
         assert self._packed is not None
-        if self._watch is not None:
+        if not self._packs:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -452,7 +455,7 @@ class Session:
         self._conclude(settled)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None and self._watch is None:
+        if self._packed is not None and self._packs:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece

@@ -150,6 +150,17 @@ def remove(path: bytes) -> None:
         pass
 
 
+def make_folders(path: bytes) -> list[bytes]:
+    """Make a folder and those above it that are missing; the folders that have got an entry."""
+    changed = []
+    missing = path
+    while not os.path.isdir(missing):
+        missing = os.path.dirname(missing) or b"."
+        changed.append(missing)
+    os.makedirs(path, exist_ok=True)
+    return changed
+
+
 def same_bytes(one: bytes, other: bytes) -> bool:
     """Whether two regular files hold the same."""
     try:

@@ -48,9 +48,7 @@ class Journal:
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file: BinaryIO = open(_in_folder(path, flags), "w+b", _BUFFER)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file: BinaryIO = open(_locked(path), "w+b", _BUFFER)
         self._digest = blake2b(digest_size=_DIGEST)
         self._all = blake2b(digest_size=_DIGEST)
         self._start = 0  # of the record at hand
@@ -88,11 +86,14 @@ class Journal:
             os.fsync(self._file.fileno())
             sync_folder(os.path.dirname(self.path))
 
-    def carry_out(self, root: bytes, durable: bool) -> None:
-        """Write the edits into the files of the batch."""
+    def carry_out(self, root: bytes, durable: bool) -> set[bytes]:
+        """Write the edits into the files of the batch. Those that come back were moved or changed
+        since they were planned, and were not touched."""
         self._file.seek(0)
-        for _ in _carry_out(self._file, root, durable):
+        refused: set[bytes] = set()
+        for _ in _carry_out(self._file, root, durable, refused):
             pass
+        return refused
 
     def close(self) -> None:
         self._file.close()
@@ -102,13 +103,19 @@ class Journal:
         self._digest.update(data)
 
 
-def _in_folder(path: bytes, flags: int) -> int:
-    """A new file, in a folder that is made when it is missing."""
-    try:
-        return os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return os.open(path, flags, 0o600)
+def _locked(path: bytes) -> int:
+    """A new file with a lock on it, in a folder that is made when it is missing. Another run may
+    take the folder away before there is a file in it, and the file before there is a lock on it."""
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            continue
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)
 
 
 def discard(path: bytes) -> None:
@@ -139,26 +146,61 @@ def recover(root: bytes, durable: bool) -> Iterator[tuple[bytes, bytes]]:
         raise FileError("what stands in the place of the journal is no folder") from None
     for name in names:
         path = os.path.join(folder, name)
-        try:
-            file = open(open_regular(path), "rb", _BUFFER)
-        except FileNotFoundError:
-            continue  # another run was faster
+        file = _abandoned(path)
+        if file is None:
+            continue
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its run is alive
-            if _is_whole(file):
+            if _files_of(file) is not None:
                 file.seek(0)
                 yield from _carry_out(file, root, durable)
             discard(path)
 
 
+def recover_batch(
+    root: bytes, batch: set[bytes], durable: bool
+) -> tuple[bytes | None, list[tuple[bytes, bytes]]]:
+    """The same for the one journal that a worker of this run, now dead, left of a batch: its path,
+    to be discarded, and (relative path, line) of each file. None: no file was touched."""
+    folder = os.path.join(root, FOLDER)
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        file = _abandoned(path)
+        if file is None:
+            continue
+        with file:
+            names = _files_of(file)
+            if names is None:
+                discard(path)
+            elif names and names <= batch:
+                file.seek(0)
+                return path, list(_carry_out(file, root, durable))
+    return None, []
+
+
+def _abandoned(path: bytes) -> BinaryIO | None:
+    """A journal, locked; None if its writer is alive, or another run was faster."""
+    try:
+        file = open(open_regular(path), "rb", _BUFFER)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def is_pending(folder: bytes) -> bool:
+    """Whether a run on this folder was cut off and waits to be repeated, or is at work."""
+    return os.path.lexists(os.path.join(folder, FOLDER))
+
+
 def pending_above(path: bytes) -> bool:
-    """Whether a run on a folder above this one was cut off and waits to be repeated."""
+    """Whether that holds for a folder above this one."""
     folder = os.path.dirname(os.path.realpath(path))
     while True:
-        if os.path.isdir(os.path.join(folder, FOLDER)):
+        if is_pending(folder):
             return True
         parent = os.path.dirname(folder)
         if parent == folder:
@@ -169,14 +211,12 @@ def pending_above(path: bytes) -> bool:
 # ----------------------------------------------------------------------------------- reading back
 
 
-def _is_whole(file: BinaryIO) -> bool:
-    """Whether the journal was finished: otherwise no file of it was touched."""
+def _files_of(file: BinaryIO) -> set[bytes] | None:
+    """The files of a journal that was finished; None: it was not, and no file of it was touched."""
     try:
-        for _ in _records(file):
-            pass
+        return {content[0] for kind, content in _records(file) if kind == _FILE}
     except (ValueError, struct.error):
-        return False
-    return True
+        return None
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
@@ -222,15 +262,25 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             raise ValueError("damaged")
 
 
-def _carry_out(file: BinaryIO, root: bytes, durable: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Write the edits of a whole journal; yields (relative path, line) for each file."""
+def _carry_out(
+    file: BinaryIO, root: bytes, durable: bool, refused: set[bytes] | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Write the edits of a whole journal; yields (relative path, line) for each file. `refused`
+    gets the files that are not those that were planned; without it they raise JournalError."""
     target = -1
     relative = b""
     try:
         for kind, content in _records(file):
             if kind == _FILE:
                 relative, inode, size = content
-                target = _open_target(root, relative, inode, size)
+                try:
+                    target = _open_target(root, relative, inode, size)
+                except JournalError:
+                    if refused is None:
+                        raise
+                    refused.add(relative)
+            elif target < 0:
+                continue
             elif kind == _EDIT:
                 offset, new = content
                 _write_at(target, new, offset)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 _DONE = (REWRITTEN, SAME, COPIED, SKIPPED)
-_CROSSWALK_MEMORY = (
-    1 << 16
-)  # rows remembered, so that the UIDs of a study are not written each time
+# Rows remembered, so that the UIDs of a study are not written with each of its files.
+_CROSSWALK_MEMORY = 1 << 13
+_CROSSWALK_HEAD = ("kind", "old", "new")
 
 
 class DiskSet:
@@ -63,6 +63,7 @@ class Ledger:
     ) -> None:
         self._outputs = outputs
         self.done: DiskSet | None = None
+        self._fresh: Path | None = None  # its path, if this run has made it
         self.kept: dict[str, int] = {}  # outcomes of the lines that were kept
         head = line_of({"dcmveil": __version__, **run})
         if resume and os.path.exists(path):
@@ -71,6 +72,7 @@ class Ledger:
             return
         try:
             self._file = open(_create(path), "wb")
+            self._fresh = path
         except FileExistsError:
             raise UsageError(
                 "the report exists already: --resume goes on from it, or name another file"
@@ -85,6 +87,8 @@ class Ledger:
         with open(path, "rb") as old:
             lines = _whole_lines(old)
             first = next(lines, None)
+            if first is None and not _is_torn(old, head):
+                raise UsageError("what stands in the place of the report is none: name another")
             if first is not None and {name: first[1].get(name) for name in run} != run:
                 raise UsageError(
                     "the report is of a run with another key, profile, source or kind of output: "
@@ -108,12 +112,12 @@ class Ledger:
     def write(self, record: dict[str, Any]) -> None:
         self._file.write(line_of(record))
 
-    def write_line(self, line: bytes) -> None:
-        """A line that a journal kept, unless it is here already."""
-        record = json.loads(line)
-        if self.done is not None and self.done.add(_mac(record)):
-            self._file.write(line)
-            self._keep(record)
+    def is_new(self, record: dict[str, Any]) -> bool:
+        """Whether no line that was kept is of this input."""
+        return self.done is None or self.done.add(_mac(record))
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def _keep(self, record: dict[str, Any]) -> None:
         self.kept[record["outcome"]] = self.kept.get(record["outcome"], 0) + 1
@@ -128,6 +132,12 @@ class Ledger:
     def close(self) -> None:
         self._file.close()
 
+    def abandon(self) -> None:
+        """Close it; it goes if this run has made it, and nothing was done."""
+        self._file.close()
+        if self._fresh is not None:
+            os.unlink(self._fresh)
+
 
 def _mac(record: dict[str, Any]) -> bytes:
     return bytes.fromhex(record["input"])
@@ -139,6 +149,13 @@ def _private(path: str, flags: int) -> int:
 
 def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _is_torn(file: BinaryIO, head: bytes) -> bool:
+    """Whether a kill has left no more than a part of the first line."""
+    file.seek(0)
+    start = file.read(len(head))
+    return start == head[: len(start)] and b"\n" not in start
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -164,15 +181,27 @@ class Crosswalk:
             file = _create(path) if fresh else os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileExistsError:
             raise UsageError("the crosswalk exists already, and is never overwritten") from None
-        if not fresh:
-            os.fchmod(file, 0o600)
-            _cut_torn_line(file)
         self._file = open(file, "a" if fresh else "r+", newline="", encoding="utf-8")
-        self._file.seek(0, os.SEEK_END)
-        self._rows = csv.writer(self._file)
-        if fresh:
-            self._rows.writerow(("kind", "old", "new"))
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        if not fresh:
+            self._take_up(file)
+        if os.fstat(file).st_size == 0:
+            self._rows.writerow(_CROSSWALK_HEAD)
+            self._file.flush()
         self._seen: set[tuple[str, bytes, bytes]] = set()
+
+    def _take_up(self, file: int) -> None:
+        head = ",".join(_CROSSWALK_HEAD).encode() + b"\n"
+        start = os.pread(file, len(head), 0)
+        if start != head[: len(start)]:
+            self._file.close()
+            raise UsageError("what stands in the place of the crosswalk is none: name another")
+        os.fchmod(file, 0o600)
+        _cut_torn_line(file)
+        self._file.seek(0, os.SEEK_END)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def write(self, rows: list[tuple[str, bytes, bytes]]) -> None:
         for row in rows:
