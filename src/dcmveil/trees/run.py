@@ -16,6 +16,7 @@ from ..faces.files import (
     publish,
     remove,
     same_bytes,
+    sync_file,
     sync_folder,
 )
 from ..faces.names import Names
@@ -218,11 +219,11 @@ class _Run:
                 self._recover()
             batches = self._batches(walk(self.source, leave_out) if found is None else found)
             self._work(self._task(), batches, on_file)
-            if self.target is None:
-                if not self.summary.fatal:
-                    self._recover()  # of a worker that died
-                journal.close_folder(self.source)
+            if self.target is None and not self.summary.fatal:
+                self._recover()  # of a worker that died
         finally:
+            if self.target is None:
+                journal.close_folder(self.source)
             self.summary.seconds = round(time.monotonic() - start, 3)
             self._close_files()
             os.close(lock)
@@ -235,25 +236,30 @@ class _Run:
         on_file: Callable[[Result], None] | None,
     ) -> None:
         coming = run_batches(task, batches, self.options.jobs, task.died, self.stop)
+        results: list[Result] = []
         try:
             for results in coming:
                 self._take(results, on_file)
         except BaseException:
             self.stop.set()
+            self._drop(results)
             for results in coming:
-                for result in results:
-                    if result.temporary is not None and self.target is not None:
-                        remove(result.temporary)
+                self._drop(results)
             raise
         self.summary.interrupted = bool(self.stop) and not self.summary.fatal
 
     def _take(self, results: list[Result], on_file: Callable[[Result], None] | None) -> None:
-        """One batch that has come back: names, report, then the end of its journal."""
+        """One batch that has come back: names, crosswalk, report, then the end of its journal, in
+        this order: what stands in the report is not done again."""
         journals = self._finish(results)
-        if self.ledger is not None:
-            self.ledger.flush(self.options.durable)
         if self.crosswalk is not None:
             self.crosswalk.flush(self.options.durable)
+        for result in results:
+            if self.ledger is not None:
+                self.ledger.write(result.record)
+            self.summary.add(result.record)
+        if self.ledger is not None:
+            self.ledger.flush(self.options.durable)
         for path in journals:
             journal.discard(path)
         if on_file is not None:
@@ -261,7 +267,7 @@ class _Run:
                 on_file(result)
 
     def _finish(self, results: list[Result]) -> list[bytes]:
-        """Outputs get their names, the report its lines; journals that are to be discarded then."""
+        """Outputs get their names, the crosswalk its rows; the journals to discard after that."""
         journals = []
         touched: set[bytes] = set()
         for result in results:
@@ -269,23 +275,24 @@ class _Run:
                 journals.append(result.temporary)
             elif result.temporary is not None:
                 self._publish(result, touched)
-            self._record(result)
+            outcome = result.record["outcome"]
+            if self.options.quarantine is not None and outcome == FAILED:
+                self._quarantine(result)
+            if self.crosswalk is not None and outcome in (REWRITTEN, SAME):
+                self.crosswalk.write(result.crosswalk)
+            if result.fatal and not self.summary.fatal:
+                self.summary.fatal = result.record["error"]["reason"]
+                self.stop.set()
         if self.options.durable:
             for folder in touched:
                 sync_folder(folder)
         return journals
 
-    def _record(self, result: Result) -> None:
-        if self.options.quarantine is not None and result.record["outcome"] == FAILED:
-            self._quarantine(result)
-        if self.crosswalk is not None and result.record["outcome"] in (REWRITTEN, SAME):
-            self.crosswalk.write(result.crosswalk)
-        if self.ledger is not None:
-            self.ledger.write(result.record)
-        self.summary.add(result.record)
-        if result.fatal and not self.summary.fatal:
-            self.summary.fatal = result.record["error"]["reason"]
-            self.stop.set()
+    def _drop(self, results: list[Result]) -> None:
+        """Outputs that will get no name. A journal stays for the next run."""
+        for result in results:
+            if result.temporary is not None and self.target is not None:
+                remove(result.temporary)
 
     # -- where things are --------------------------------------------------------------------
 
@@ -332,34 +339,43 @@ class _Run:
                 "source": self.names.mac(os.path.realpath(self.source)),
                 "output": "in place" if self.target is None else "copy",
             }
-            self.ledger = Ledger(options.report, kind, resume=options.resume, outputs=self.made)
+            self.ledger = Ledger(
+                options.report, kind,
+                resume=options.resume, durable=options.durable, outputs=self.made,
+            )  # fmt: skip
             self.summary.before = sum(self.ledger.kept.values())
         if options.crosswalk is not None:
-            self.crosswalk = Crosswalk(options.crosswalk, resume=options.resume)
+            self.crosswalk = Crosswalk(
+                options.crosswalk, resume=options.resume, durable=options.durable
+            )
 
     def _close_files(self) -> None:
-        if self.crosswalk is not None:
-            self.crosswalk.close()
-        if self.ledger is not None:
-            try:
+        try:
+            if self.crosswalk is not None:
+                self.crosswalk.close()
+        except OSError as error:
+            self.summary.fatal = self.summary.fatal or error.strerror or "no crosswalk"
+        try:
+            if self.ledger is not None:
                 self.ledger.write(self.summary.as_record())
                 self.ledger.close()
-            except OSError as error:  # a full disk: what is torn is left out by --resume
-                self.summary.fatal = self.summary.fatal or error.strerror or "no report"
+        except OSError as error:  # a full disk: what is torn is left out by --resume
+            self.summary.fatal = self.summary.fatal or error.strerror or "no report"
 
     # -- which files -------------------------------------------------------------------------
 
     def _recover(self) -> None:
         """What an earlier run was about to patch when it was killed."""
-        for relative, line in journal.recover(self.source, self.options.durable):
+        durable = self.options.durable
+        for relative, line, rows in journal.recover(self.source, durable):
             self.recovered.add(relative)
-            record = json.loads(line)
-            if self.ledger is not None and self.ledger.done is not None:
+            if self.crosswalk is not None:
+                self.crosswalk.write(rows)
+                self.crosswalk.flush(durable)
+            if self.ledger is not None:
                 self.ledger.write_line(line)
-                self.ledger.flush(self.options.durable)
-            elif self.ledger is not None:
-                self.ledger.write(record)
-            self.summary.add(record)
+                self.ledger.flush(durable)
+            self.summary.add(json.loads(line))
 
     def _batches(self, found: Iterable[Found]) -> Iterator[list[Found]]:
         batch: list[Found] = []
@@ -395,10 +411,12 @@ class _Run:
                     not self.options.keep_names or self.options.report_paths
                 ):
                     result.record["output"] = os.fsdecode(name)
+                touched.add(os.path.dirname(path))
                 if new:
-                    touched.add(os.path.dirname(path))
                     return
                 result.record["outcome"] = SAME
+                if self.options.durable:
+                    sync_file(path)  # of a run that was killed before it could
         except OSError as error:
             result.exception = error
             self._fail(result, error.strerror or "the output could not be named")
@@ -416,10 +434,13 @@ class _Run:
             return
         if len(self.folders) > 100_000:  # of a series each; they are only remembered
             self.folders.clear()
-        if not os.path.isdir(folder):
-            os.makedirs(folder, exist_ok=True)
-            touched.add(os.path.dirname(folder))
+        os.makedirs(folder, exist_ok=True)
         self.folders.add(folder)
+        if self.options.durable:  # it and those above it may be new
+            assert self.target is not None
+            while len(folder) > len(self.target):
+                folder = os.path.dirname(folder)
+                touched.add(folder)
 
     def _quarantine(self, result: Result) -> None:
         """A copy of the input, as it is, under its own path."""

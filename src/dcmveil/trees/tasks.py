@@ -10,7 +10,7 @@ from ..errors import DicomError, FileError, NotDicomError
 from ..faces import copy as copying
 from ..faces import patch as patching
 from ..faces.files import KernelCopy, StopError, create, open_regular, remove
-from ..faces.journal import FOLDER, Journal, JournalError, discard
+from ..faces.journal import FOLDER, Journal, JournalError
 from .record import (
     COPIED,
     FAILED,
@@ -205,6 +205,11 @@ class CopyTask(Task):
         result.output = relative
         return result
 
+    def died(self, batch: list[Found]) -> list[Result]:
+        for relative, _ in batch:
+            remove(self.temporary_of(relative))
+        return super().died(batch)
+
     def _into_temporary(
         self, relative: bytes, src: int, session: Session | None
     ) -> tuple[bytes, Report | None]:
@@ -275,17 +280,12 @@ class PatchTask(Task):
         try:
             results = super().__call__(batch)
             if journal.records == 0:
-                discard(path)
                 return results
             try:
                 journal.commit(self.options.durable)
-            except OSError as error:
-                discard(path)  # nothing was touched yet
-                return [self._undone(result, error) for result in results]
-            try:
                 journal.carry_out(self.root, self.options.durable)
             except (OSError, JournalError) as error:
-                # the journal stays: the next run carries it out
+                # committed, the journal stays for the next run; if not, nothing was touched
                 return [self._undone(result, error) for result in results]
             results[0].temporary = path
             return results
@@ -312,10 +312,12 @@ class PatchTask(Task):
             try:
                 report = patching.plan(self.session(), file, journal.edit, self.check)
                 result = self.rewritten(relative, report)
-                journal.end(line_of(result.record))
+                line = line_of(result.record)
             except BaseException:
                 journal.forget()
                 raise
-        finally:
+        except BaseException:
             os.close(file)
+            raise
+        journal.end(file, line, result.crosswalk)
         return result

@@ -150,6 +150,6 @@ def _serve(work: Callable[[Any], Any], pipe: Connection, others: list[Connection
             break
         try:
             pipe.send(work(batch))
-        except OSError:
-            break  # the parent is gone
+        except Exception:
+            break  # the parent is gone; or a bug of ours, whose traceback might show a value
     os._exit(0)
