@@ -18,13 +18,14 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
 	faults splits rules values machine properties hiding_places icons)))
 
-.PHONY: help demo test lint types bench bench-quick sanitize wheel clean
+.PHONY: help demo test lint types kill-loop bench bench-quick sanitize wheel clean
 
 help:
 	@echo 'make demo         build, and de-identify a real file in a pipe'
 	@echo 'make test         all tests (ARGS="-k pipe" goes to pytest)'
 	@echo 'make lint         ruff, its formatter, and the shipped tables'
 	@echo 'make types        mypy'
+	@echo 'make kill-loop    hundreds of kills of copy and patch (ARGS="--kills 1000 --seed 1")'
 	@echo 'make bench-quick  benchmarks, within two minutes'
 	@echo 'make bench        all benchmarks; results go to benches/results'
 	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
@@ -45,6 +46,9 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy
+
+kill-loop: $(VENV)/.test
+	$(BIN)/python tests/crashes.py $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python benches/record.py

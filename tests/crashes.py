@@ -319,7 +319,7 @@ KINDS: dict[str, dict[str, Any]] = {  # name -> options of Crashes
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="of each kind of run")
+    parser.add_argument("--kills", type=int, default=200, help="of copy, and of patch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--folder", type=Path, help="where to work (default: temporary)")
     arguments = parser.parse_args()
@@ -329,7 +329,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             crashes = Crashes(Path(folder), **options, seed=arguments.seed + number)
             print(f"{kind}: {len(crashes.old)} files, {crashes.seconds:.2f} s", flush=True)
-            while crashes.kills < arguments.kills:
+            like = [one for one in KINDS.values() if one["command"] == crashes.command]
+            while crashes.kills * len(like) < arguments.kills:
                 try:
                     crashes.round()
                 except BaseException:

@@ -73,7 +73,7 @@ def test_a_worker_that_dies_leaves_nothing_behind(tmp_path: Path, key: Path) -> 
     assert read_tree(target).keys() == read_tree(source).keys()
 
 
-# -- the crosswalk -----------------------------------------------------------------------------------
+# -- the crosswalk ---------------------------------------------------------------------------------
 
 
 def rows_of(crosswalk: Path) -> set[tuple[str, ...]]:
@@ -181,7 +181,7 @@ def test_what_was_recovered_stands_in_a_new_report(tmp_path: Path, key: Path) ->
     assert read_tree(tree) == read_tree(wanted)
 
 
-# -- the journal by itself -----------------------------------------------------------------------------
+# -- the journal by itself -------------------------------------------------------------------------
 
 
 def journal_with(root: Path, files: dict[str, list[tuple[int, bytes]]]) -> Journal:
@@ -261,7 +261,7 @@ def test_a_file_that_grew_while_it_was_planned(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == bytes(100) + b"more"
 
 
-# -- a power cut -------------------------------------------------------------------------------------
+# -- a power cut -----------------------------------------------------------------------------------
 
 
 def traced(folder: Path, *arguments: str | Path) -> list[str]:
