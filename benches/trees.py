@@ -262,7 +262,7 @@ def markdown(found: list[dict[str, Any]]) -> list[str]:
             *(f"| `{n}` | {_times(t)} | {_ratio(t)} |" for n, t in big["tools"].items()),
             "",
             f"`dcmveil patch` of it: {patch['seconds'] * 1e3:.0f} ms, "
-            f"{patch['read'] / 1e3:.0f} KB read and {patch['written'] / 1e3:.1f} KB written in all;",
+            f"{patch['read'] / 1e3:.0f} KB read, {patch['written'] / 1e3:.1f} KB written in all;",
             f"of a file of 10 KB: {patch['small_seconds'] * 1e3:.0f} ms, "
             f"{patch['small_read'] / 1e3:.0f} KB read, which is the program's own start.",
             "",

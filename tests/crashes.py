@@ -27,7 +27,7 @@ from typing import Any
 
 import corpus
 import dcmveil
-from build import EXPLICIT_BE, JPEG_BASELINE, E, Fragments, encode, part10, sample_elements
+from build import EXPLICIT_BE, JPEG_BASELINE, E, Fragments, Item, encode, part10, sample_elements
 from faces import DCMVEIL, environment
 
 KEY = bytes(range(32))
@@ -42,7 +42,7 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def elements_with(number: int, pixels: E | None = None) -> list[E | bytes]:
+def elements_with(number: int, pixels: E | None = None) -> list[E]:
     """The sample with UIDs of its own, and other pixels."""
     replaced = {
         0x00080018: E(0x00080018, "UI", f"1.2.826.0.1.3680043.9.7.20240229.1.4.{10000 + number}"),
@@ -51,6 +51,12 @@ def elements_with(number: int, pixels: E | None = None) -> list[E | bytes]:
     }
     made = [replaced.get(e.tag) or e for e in sample_elements() if isinstance(e, E)]
     return [e for e in made if e.tag <= 0x7FE00010]
+
+
+def spread_item(number: int, data: bytes) -> Item:
+    """Changed UIDs with so much between them that each is a write of its own."""
+    return Item([E(0x00080018, "UI", f"1.2.826.0.1.3680043.9.7.1.{number}"),
+                 E(0x00283006, "OW", data)])  # fmt: skip
 
 
 def make_tree(root: Path, raw: bool, real: bool, scale: int) -> None:
@@ -80,6 +86,9 @@ def make_tree(root: Path, raw: bool, real: bool, scale: int) -> None:
         put(f"frames/{n}.dcm", part10(elements_with(3000 + n, E(0x7FE00010, "OW", noise * 3))))
         parts = [b"", *(noise[i : i + 2048] for i in range(0, 500 * 2048, 2048))]
         pixels = E(0x7FE00010, "OB", Fragments(parts))
+        items = [spread_item(500 * n + i, noise[i : i + 6000]) for i in range(500)]
+        spread = [*elements_with(5000 + n), E(0x00283010, "SQ", items)]
+        put(f"spread/{n}.dcm", part10(sorted(spread, key=lambda e: e.tag)))
         put(f"fragments/{n}.dcm", part10(elements_with(4000 + n, pixels), JPEG_BASELINE))
 
 
@@ -236,7 +245,8 @@ class Crashes:
                 aimed = self._await_journal(child)
             else:
                 aimed = False
-                time.sleep(self.random.uniform(0, self.seconds))
+                left = 1.2 - before / len(self.new)  # what was done before is not done again
+                time.sleep(self.random.uniform(0, self.seconds * left))
             over = child.poll() is not None
             if whom == "worker":
                 whom += self._kill_worker(child)
@@ -259,7 +269,7 @@ class Crashes:
         """Until a batch is about to be carried out, a number of times, and a moment more."""
         folder = str(self.place / JOURNALS)
         seen: set[str] = set()
-        wanted = self.random.randint(1, 12)
+        wanted = self.random.randint(1, 4)
         end = time.monotonic() + 2 * self.seconds
         while child.poll() is None and time.monotonic() < end:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -17,7 +17,7 @@ import pytest
 
 import crashes
 import dcmveil
-from build import part10
+from build import E, encode, part10
 from crashes import KINDS, Crashes, elements_with, leftovers, read_tree
 from dcmveil.faces.journal import FOLDER, Journal, JournalError, recover
 from faces import DCMVEIL, environment, run
@@ -84,7 +84,9 @@ def rows_of(crosswalk: Path) -> set[tuple[str, ...]]:
 def small_tree(folder: Path, count: int = 40) -> None:
     folder.mkdir()
     for n in range(count):
-        (folder / f"{n:03}.dcm").write_bytes(part10(elements_with(n)))
+        raw = n % 2  # a second run would map it again
+        data = encode(elements_with(n)) if raw else part10(elements_with(n))
+        (folder / f"{n:03}.dcm").write_bytes(data)
 
 
 # Runs the program, and dies of SIGKILL at the n-th call of a function of ours.
@@ -162,6 +164,39 @@ def test_a_crosswalk_loses_nothing(
         assert rows_of(walk) == rows_of(undisturbed)
         assert not leftovers(place)
     assert killed
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("writes", [2, 200, 499, 700, 900])
+def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: int) -> None:
+    """Killed between two writes into a raw data set: the journal makes it whole, and it is not
+    mapped again, by any number of processes."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    noise = os.urandom(6000)
+    for n in range(2):
+        items = [crashes.spread_item(1000 * n + i, noise) for i in range(499)]
+        elements = [*elements_with(n), E(0x00283010, "SQ", items)]
+        (tree / f"{n}").write_bytes(encode(sorted(elements, key=lambda e: e.tag)))
+    old = read_tree(tree)
+    wanted = tmp_path / "wanted"
+    shutil.copytree(tree, wanted)
+    assert run("patch", wanted, "--key-file", key).code == 0
+    new = read_tree(wanted)
+    # the first write of all is the journal's own
+    assert die_at("journal", "_write_at", writes + 1, "patch", tree, "--key-file", key)
+    after = read_tree(tree)
+    mixed = [name for name in after if after[name] not in (old[name], new[name])]
+    assert mixed
+    covered = crashes.whole_journals(tree)
+    for name in mixed:
+        whole = bytearray((tree / name).read_bytes())
+        for offset, data in covered[name]:
+            whole[offset : offset + len(data)] = data
+        assert bytes(whole) == (wanted / name).read_bytes()
+    assert run("patch", tree, "-j", str(jobs), "--key-file", key).code == 0
+    assert read_tree(tree) == new
+    assert not leftovers(tree)
 
 
 def test_what_was_recovered_stands_in_a_new_report(tmp_path: Path, key: Path) -> None:
