@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
+    # file, its path, (inode, size), edits
+    _Planned = tuple[int, bytes, tuple[int, int], list[tuple[int, bytes]]]
+
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
+_EDIT_HEAD = struct.Struct("<4sQI")
+_TEXT_HEAD = struct.Struct("<4sI")
 _DIGEST = 16
 _BUFFER = 1 << 20
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
@@ -44,63 +49,131 @@ class JournalError(DcmveilError):
 
 
 class Journal:
-    """One batch being planned, then carried out. Open until `close`."""
+    """One batch being planned, then carried out. It becomes a file when it is committed, or larger
+    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace."""
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        self._file: BinaryIO = open(_locked(path), "w+b", _BUFFER)
+        self.records = 0
+        self._file = -1
+        self._committed = False
+        self._buffer = bytearray()  # what is not in the file yet
+        self._written = 0  # bytes of the file that count
+        self._start = 0  # of the record at hand, from the start of the journal
+        self._hashed = 0  # up to where its digest goes, from the start of the buffer
         self._digest = blake2b(digest_size=_DIGEST)
         self._all = blake2b(digest_size=_DIGEST)
-        self._start = 0  # of the record at hand
-        self.records = 0
+        # what is planned, so that nothing has to be opened and read again; None once it is too much
+        self._planned: list[_Planned] | None = []
+        self._edits: list[tuple[int, bytes]] = []
+        self._relative = b""
+        self._identity = (0, 0)  # inode and size
 
     def begin(self, relative: bytes, status: os.stat_result) -> None:
         """The next file of the batch."""
-        self._start = self._file.tell()
+        self._start = self._written + len(self._buffer)
+        self._hashed = len(self._buffer)
         self._digest = blake2b(digest_size=_DIGEST)
-        head = struct.pack("<4sH", _FILE, len(relative)) + relative
-        self._write(head + struct.pack("<QQ", status.st_ino, status.st_size))
+        self._edits = []
+        self._relative = relative
+        self._identity = (status.st_ino, status.st_size)
+        self._buffer += _FILE + len(relative).to_bytes(2, "little") + relative
+        self._buffer += struct.pack("<QQ", status.st_ino, status.st_size)
 
     def edit(self, offset: int, new: bytes) -> None:
-        self._write(struct.pack("<4sQI", _EDIT, offset, len(new)))
-        self._write(new)
+        self._buffer += _EDIT_HEAD.pack(_EDIT, offset, len(new))
+        self._buffer += new
+        if self._planned is not None:
+            self._edits.append((offset, new))
+        if len(self._buffer) > _BUFFER:
+            self._spill()
 
-    def end(self, line: bytes) -> None:
-        """The file was understood to its end; `line` goes to the report once it is patched."""
-        self._write(struct.pack("<4sI", _DONE, len(line)) + line)
+    def end(self, file: int, line: bytes) -> None:
+        """The file was understood to its end; `line` tells what is reported once it is patched.
+        From here on the journal closes `file`."""
+        self._buffer += _TEXT_HEAD.pack(_DONE, len(line)) + line
+        self._hash()
         digest = self._digest.digest()
-        self._file.write(digest)
+        self._buffer += digest
         self._all.update(digest)
         self.records += 1
+        if self._planned is None:
+            os.close(file)
+        else:
+            self._planned.append((file, self._relative, self._identity, self._edits))
 
     def forget(self) -> None:
         """The file at hand is refused: nothing of it is kept."""
-        self._file.seek(self._start)
-        self._file.truncate()
+        if self._start >= self._written:
+            del self._buffer[self._start - self._written :]
+        else:
+            self._buffer.clear()
+            self._written = self._start
 
     def commit(self, durable: bool) -> None:
         """The batch is whole: from here on it will be carried out, by this run or the next."""
-        self._file.write(struct.pack("<4sI", _OVER, self.records) + self._all.digest())
-        self._file.flush()
+        self._buffer += _TEXT_HEAD.pack(_OVER, self.records) + self._all.digest()
+        self._write()
         if durable:
-            os.fsync(self._file.fileno())
-            sync_folder(os.path.dirname(self.path))
+            os.fsync(self._file)
+            folder = os.path.dirname(self.path)
+            sync_folder(folder)
+            sync_folder(os.path.dirname(folder))
+        self._committed = True
 
     def carry_out(self, root: bytes, durable: bool) -> set[bytes]:
         """Write the edits into the files of the batch. Those that come back were moved or changed
         since they were planned, and were not touched."""
-        self._file.seek(0)
         refused: set[bytes] = set()
-        for _ in _carry_out(self._file, root, durable, refused):
-            pass
+        if self._planned is None:
+            with open(self._file, "rb", _BUFFER, closefd=False) as file:
+                file.seek(0)
+                for _ in _carry_out(file, root, durable, refused):
+                    pass
+            return refused
+        for target, relative, identity, edits in self._planned:
+            if not _is_there(root, relative, identity):
+                refused.add(relative)
+                continue
+            for offset, new in edits:
+                _write_at(target, new, offset)
+            if durable:
+                os.fsync(target)
         return refused
 
     def close(self) -> None:
-        self._file.close()
+        self._close_planned()
+        if self._file >= 0:
+            if not self._committed:
+                discard(self.path)  # nothing was touched
+            os.close(self._file)
+            self._file = -1
 
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
+    def _close_planned(self) -> None:
+        for planned in self._planned or ():
+            os.close(planned[0])
+        self._planned = None
+
+    def _hash(self) -> None:
+        with memoryview(self._buffer) as data:
+            self._digest.update(data[self._hashed :])
+        self._hashed = len(self._buffer)
+
+    def _spill(self) -> None:
+        """Out of memory into the file."""
+        self._hash()
+        self._write()
+        self._hashed = 0
+        self._close_planned()
+        self._edits = []
+
+    def _write(self) -> None:
+        if self._file < 0:
+            self._file = _locked(self.path)
+        with memoryview(self._buffer) as data:
+            _write_at(self._file, data, self._written)
+        self._written += len(self._buffer)
+        self._buffer.clear()
 
 
 def _locked(path: bytes) -> int:
@@ -224,6 +297,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
     digest = blake2b(digest_size=_DIGEST)
     whole = blake2b(digest_size=_DIGEST)
     count = 0
+    started = False  # a record that has not ended
 
     def take(n: int) -> bytes:
         data = file.read(n)
@@ -238,6 +312,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             (length,) = struct.unpack("<H", take(2))
             relative = take(length)
             inode, size = struct.unpack("<QQ", take(16))
+            started = True
             yield kind, (relative, inode, size)
         elif kind == _EDIT:
             offset, length = struct.unpack("<QI", take(12))
@@ -252,8 +327,9 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             whole.update(digest.digest())
             digest = blake2b(digest_size=_DIGEST)
             count += 1
+            started = False
             yield kind, line
-        elif kind == _OVER:
+        elif kind == _OVER and not started:
             (number,) = struct.unpack("<I", take(4))
             if number != count or file.read(_DIGEST) != whole.digest():
                 raise ValueError("damaged")
@@ -295,6 +371,15 @@ def _carry_out(
             os.close(target)
 
 
+def _is_there(root: bytes, relative: bytes, identity: tuple[int, int]) -> bool:
+    """Whether an open file still is the one of that name, and as long."""
+    try:
+        status = os.lstat(os.path.join(root, relative))
+    except OSError:
+        return False
+    return (status.st_ino, status.st_size) == identity
+
+
 def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
     """The file of a record, which must be the one that was planned."""
     parts = relative.split(b"/")
@@ -315,7 +400,7 @@ def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
     )
 
 
-def _write_at(file: int, data: bytes, offset: int) -> None:
+def _write_at(file: int, data: bytes | memoryview, offset: int) -> None:
     n = os.pwrite(file, data, offset)
     while n < len(data):
         n += os.pwrite(file, data[n:], offset + n)

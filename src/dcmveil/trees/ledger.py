@@ -9,15 +9,18 @@ tried again) and the old summary, and puts the rest in place with one rename.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 
 from .. import __version__
 from ..errors import UsageError
+from ..faces.files import remove, sync_folder
 from .record import COPIED, REWRITTEN, SAME, SKIPPED, line_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
@@ -30,11 +33,13 @@ _CROSSWALK_HEAD = ("kind", "old", "new")
 
 
 class DiskSet:
-    """A set of byte strings on disk, for as many as a run has files."""
+    """A set of byte strings on disk, for as many as a run has files. Raises OSError for a disk that
+    is full or fails."""
 
     def __init__(self) -> None:
         import sqlite3
 
+        self._error = sqlite3.Error
         self._base = sqlite3.connect("")  # a temporary file that no name leads to
         self._base.execute("PRAGMA journal_mode = OFF")
         self._base.execute("PRAGMA synchronous = OFF")
@@ -42,11 +47,21 @@ class DiskSet:
 
     def add(self, name: bytes) -> bool:
         """Whether it is new."""
-        return self._base.execute("INSERT OR IGNORE INTO members VALUES (?)", (name,)).rowcount == 1
+        return self._run("INSERT OR IGNORE INTO members VALUES (?)", name).rowcount == 1
 
     def __contains__(self, name: bytes) -> bool:
-        found = self._base.execute("SELECT 1 FROM members WHERE name = ?", (name,))
-        return found.fetchone() is not None
+        return self._run("SELECT 1 FROM members WHERE name = ?", name).fetchone() is not None
+
+    def close(self) -> None:
+        self._base.close()
+
+    def _run(self, command: str, name: bytes) -> sqlite3.Cursor:
+        try:
+            return self._base.execute(command, (name,))
+        except self._error as error:
+            full = "full" in str(error)
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
 
 
 class Ledger:
@@ -54,12 +69,19 @@ class Ledger:
 
     run     what names the run: a resumed one must be the same
     resume  go on from what stands there; harmless where nothing does
+    durable it and its name hold against a power cut
     outputs gets the names of the outputs that are done
     Raises UsageError for a file that exists and is not to be resumed, or is of another run.
     """
 
     def __init__(
-        self, path: Path, run: dict[str, Any], *, resume: bool, outputs: DiskSet | None = None
+        self,
+        path: Path,
+        run: dict[str, Any],
+        *,
+        resume: bool,
+        durable: bool = False,
+        outputs: DiskSet | None = None,
     ) -> None:
         self._outputs = outputs
         self.done: DiskSet | None = None
@@ -68,7 +90,8 @@ class Ledger:
         head = line_of({"dcmveil": __version__, **run})
         if resume and os.path.exists(path):
             self.done = DiskSet()
-            self._file = self._take_up(path, run, head)
+            self._file = self._take_up(path, run, head, durable)
+            _sync_name(path, durable)
             return
         try:
             self._file = open(_create(path), "wb")
@@ -78,9 +101,10 @@ class Ledger:
                 "the report exists already: --resume goes on from it, or name another file"
             ) from None
         self._file.write(head)
-        self._file.flush()
+        self.flush(durable)
+        _sync_name(path, durable)
 
-    def _take_up(self, path: Path, run: dict[str, Any], head: bytes) -> BinaryIO:
+    def _take_up(self, path: Path, run: dict[str, Any], head: bytes, durable: bool) -> BinaryIO:
         assert self.done is not None
         aside = f"{os.fspath(path)}.dcmveil-new"
         file: BinaryIO
@@ -101,11 +125,14 @@ class Ledger:
                     if record.get("outcome") in _DONE and self.done.add(_mac(record)):
                         file.write(line)
                         self._keep(record)
-                file.flush()
+                _sync(file, durable)
                 os.replace(aside, path)
             except BaseException:
-                file.close()
-                os.unlink(aside)
+                remove(os.fsencode(aside))
+                try:
+                    file.close()
+                except OSError:
+                    pass  # a full disk: closing writes what is left
                 raise
         return file
 
@@ -125,11 +152,11 @@ class Ledger:
             self._outputs.add(os.fsencode(record["output"]))
 
     def flush(self, durable: bool) -> None:
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        _sync(self._file, durable)
 
     def close(self) -> None:
+        if self.done is not None:
+            self.done.close()
         self._file.close()
 
     def abandon(self) -> None:
@@ -137,6 +164,17 @@ class Ledger:
         self._file.close()
         if self._fresh is not None:
             os.unlink(self._fresh)
+
+
+def _sync(file: BinaryIO, durable: bool) -> None:
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+
+
+def _sync_name(path: Path, durable: bool) -> None:
+    if durable:
+        sync_folder(os.fsencode(os.path.dirname(path) or "."))
 
 
 def _mac(record: dict[str, Any]) -> bytes:
@@ -175,7 +213,7 @@ class Crosswalk:
     """Old and new IDs and UIDs, as CSV with the columns kind, old, new; mode 0600. Rows may repeat
     in long runs. Whoever has this file can undo the de-identification of what it lists."""
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
+    def __init__(self, path: Path, *, resume: bool, durable: bool = False) -> None:
         fresh = not (resume and os.path.exists(path))
         try:
             file = _create(path) if fresh else os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -188,6 +226,7 @@ class Crosswalk:
         if os.fstat(file).st_size == 0:
             self._rows.writerow(_CROSSWALK_HEAD)
             self._file.flush()
+        _sync_name(path, durable)
         self._seen: set[tuple[str, bytes, bytes]] = set()
 
     def _take_up(self, file: int) -> None:

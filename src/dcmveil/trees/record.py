@@ -63,8 +63,11 @@ def _received(*state: Any) -> Result:
     return result
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one a line
+
+
 def line_of(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return _encode(record).encode() + b"\n"
 
 
 def journal_line(run: str, result: Result) -> bytes:

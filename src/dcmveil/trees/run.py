@@ -16,6 +16,7 @@ from ..faces.files import (
     publish,
     remove,
     same_bytes,
+    sync_file,
     sync_folder,
 )
 from ..faces.names import Names
@@ -357,11 +358,16 @@ class _Run:
                 "source": self.names.mac(os.path.realpath(self.source)),
                 "output": "in place" if self.target is None else self._kind_of_copy(self.target),
             }
-            self.ledger = Ledger(options.report, kind, resume=options.resume, outputs=self.made)
+            self.ledger = Ledger(
+                options.report, kind,
+                resume=options.resume, durable=options.durable, outputs=self.made,
+            )  # fmt: skip
             self.summary.before = sum(self.ledger.kept.values())
         if options.crosswalk is not None:
             try:
-                self.crosswalk = Crosswalk(options.crosswalk, resume=options.resume)
+                self.crosswalk = Crosswalk(
+                    options.crosswalk, resume=options.resume, durable=options.durable
+                )
             except BaseException:
                 if self.ledger is not None:
                     self.ledger.abandon()
@@ -380,8 +386,11 @@ class _Run:
         return frozenset(_identity(os.fstat(file.fileno())) for file in files)
 
     def _close_files(self) -> None:
-        if self.crosswalk is not None:
-            self.crosswalk.close()
+        try:
+            if self.crosswalk is not None:
+                self.crosswalk.close()
+        except OSError as error:
+            self.summary.fatal = self.summary.fatal or error.strerror or "no crosswalk"
         if self.ledger is not None:
             try:
                 self.ledger.write(self.summary.as_record())
@@ -457,10 +466,12 @@ class _Run:
                     not self.options.keep_names or self.options.report_paths
                 ):
                     result.record["output"] = os.fsdecode(name)
+                touched.add(os.path.dirname(path))
                 if new:
-                    touched.add(os.path.dirname(path))
                     return
                 result.record["outcome"] = SAME
+                if self.options.durable:
+                    sync_file(path)  # of a run that was killed before it could
         except OSError as error:
             result.exception = error
             self._fail(result, error.strerror or "the output could not be named")

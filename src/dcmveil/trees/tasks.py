@@ -10,7 +10,7 @@ from ..errors import DicomError, FileError, NotDicomError
 from ..faces import copy as copying
 from ..faces import patch as patching
 from ..faces.files import KernelCopy, StopError, create, open_regular, remove
-from ..faces.journal import FOLDER, Journal, JournalError, discard, recover_batch
+from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
 from .record import (
     COPIED,
     FAILED,
@@ -315,28 +315,16 @@ class PatchTask(Task):
         the batch stands in the report."""
         self._count += 1
         path = os.path.join(self.root, FOLDER, b"%d-%d" % (os.getpid(), self._count))
+        journal = self._journal = Journal(path)
         try:
-            journal = self._journal = Journal(path)
-        except OSError as error:
-            return [self._fatal(batch[0][0], error)]
-        try:
-            try:
-                results = super().__call__(batch)
-            except BaseException:
-                discard(path)
-                raise
+            results = super().__call__(batch)
             if journal.records == 0:
-                discard(path)
                 return results
             try:
                 journal.commit(self.options.durable)
-            except OSError as error:
-                discard(path)  # nothing was touched yet
-                return [self._undone(result, error) for result in results]
-            try:
                 refused = journal.carry_out(self.root, self.options.durable)
             except (OSError, JournalError) as error:
-                # the journal stays: the next run carries it out
+                # committed, the journal stays for the next run; if not, nothing was touched
                 return [self._undone(result, error) for result in results]
             results = [
                 self._fault(result.relative, FileError(MOVED))
@@ -391,12 +379,14 @@ class PatchTask(Task):
             try:
                 report = patching.plan(self.session(), file, journal.edit, self.check)
                 result = self.rewritten(relative, report)
-                journal.end(journal_line(self.run, result))
+                line = journal_line(self.run, result)
             except BaseException:
                 journal.forget()
                 raise
-        finally:
+        except BaseException:
             os.close(file)
+            raise
+        journal.end(file, line)
         return result
 
     def _look_at(self, relative: bytes) -> None:
