@@ -491,6 +491,11 @@ class _Run:
             self.folders.clear()
         touched.update(make_folders(folder))
         self.folders.add(folder)
+        if self.options.durable:  # a run that was killed may have made those above it
+            assert self.target is not None
+            while len(folder) > len(self.target):
+                folder = os.path.dirname(folder)
+                touched.add(folder)
 
     def _quarantine(self, result: Result) -> None:
         """A copy of the input, as it is, under its own path."""
