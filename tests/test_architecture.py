@@ -27,16 +27,18 @@ LINES = 600
 # src/: a part -> the parts that it may import. `__init__` is the package's own namespace.
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
+    "__init__": {"errors", "faces", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
         "__init__", "veil", "trees", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
-        "report", "errors",
+        "report", "verify", "errors",
     },
     "veil": {
-        "session", "trees", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "keys",
+        "session", "trees", "faces", "inspect", "verify", "engine", "core", "profile",
+        "pseudonyms", "keys",
         "report", "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
+    "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
     "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},

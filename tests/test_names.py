@@ -104,12 +104,15 @@ def test_wrong_templates(template: str) -> None:
 
 def test_kept_names() -> None:
     names = Names(keep=True, key=KEY)
-    for path in (b"a", b"a/b.dcm", b".hidden", b"a..b/...", b"caf\xc3\xa9 \xff\n"):
+    for path in (b"a", b"a/b.dcm", b".hidden", b"a..b/...", b"caf\xc3\xa9 \xff\n", b"a\\b..\\c"):
         assert names.name(FULL, path) == path
     assert names.name(FULL, b"./a//b/./c") == b"a/b/c"
 
 
-@pytest.mark.parametrize("path", [b"", b".", b"/", b"/a", b"..", b"a/../b", b"a/..", b"a\0b"])
+@pytest.mark.parametrize(
+    "path",
+    [b"", b".", b"/", b"/a", b"..", b"a/../b", b"a/..", b"a\0b", b"..\\a", b"a\\../b", b"\\a"],
+)
 def test_names_that_cannot_be_kept(path: bytes) -> None:
     with pytest.raises(DicomError, match="cannot be kept"):
         Names(keep=True, key=KEY).name(FULL, path)

@@ -271,17 +271,22 @@ class Twin(Input):
             rule = self.rules.rule(e.tag)
             e.known, e.action = rule.vr, rule.veiled if place.veiled else rule.action
         listed = group & 1 or e.known
-        voice = e.tag == WAVEFORM and self.text(SOP_CLASS) in VOICES
+        voice = e.tag == WAVEFORM and {self.text(SOP_CLASS), self.text(MEDIA_CLASS)} & {*VOICES}
         if element == 0 and not group & 1:  # a group length
             e.known = "UL"
             e.action = "keep" if e.length == 4 and e.vr in (None, "UL") else "blank"
-        elif voice or (group == 4 and not self.directory):
+        elif (
+            voice or (group == 4 and not self.directory) or (e.tag == 0x00020001 and e.length != 2)
+        ):
             e.action = "blank"
         e.means = (e.known if e.vr in (None, "UN") else e.vr) or "UN"
         if e.action == "keep":
             e.action = BY_VR.get(e.means) or BY_VR.get(e.known or "") or "keep"
             if e.known == "SQ" and e.means != "SQ":
                 e.action = "blank"
+        other = e.known == "UI" or (e.known in TEXT and e.means not in TEXT)
+        if e.action == "keep" and e.means != "SQ" and other:
+            e.means = e.known
         # in a tag that the dictionary does not have, items are decided one by one
         e.veils = bool(place.veiled or (listed and e.action not in ("keep", "uid")))
 
@@ -293,7 +298,9 @@ class Twin(Input):
         private = e.tag >> 16 & 1
         if e.vr == "SQ" or (e.vr is None and e.known == "SQ" and not private):
             return self.sequence(e, place, place.encoding)
-        if undefined and e.means in ("OB", "OW"):
+        if undefined and e.means in ("OB", "OW") and e.vr != "UN":
+            if e.tag != PIXELS and e.action == "keep":  # no other value is encapsulated
+                e.action = "blank"
             return self.fragments(e, place)
         if undefined:
             if e.vr != "UN" and (e.vr or not (private or e.known is None)):
@@ -351,7 +358,13 @@ class Twin(Input):
         patient = e.tag == PATIENT_ID and place.depth == 0
         again = place.record and e.tag == PATIENT_ID and PATIENT_ID in self.records[-1]
         late = patient and place.last > self.barrier
-        depended_on = patient or e.tag == CHARACTER_SET or is_block(e.tag)
+        top = (MEDIA_CLASS, SYNTAX) if place.meta else (SOP_CLASS,)
+        depended_on = (
+            patient
+            or e.tag == CHARACTER_SET
+            or is_block(e.tag)
+            or (place.depth == 0 and e.tag in top)
+        )
         if late or again or (depended_on and e.tag <= place.last):
             raise Refused("MISPLACED", e.at)
         place.last = max(place.last, e.tag)

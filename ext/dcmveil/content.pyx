@@ -13,8 +13,8 @@ from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEE
                             private_rule_of, rule_of, scope_rule_of)
 from dcmveil.state cimport *
 from dcmveil.tags cimport (CHARACTERISTICS, DIRECTORY_RECORDS, FILE_ID, FLOAT_PIXELS, FRAMES, ITEM,
-                           ITEM_END, MEDIA_CLASS, MEDIA_INSTANCE, PATIENT_ID, PATIENT_NAME,
-                           PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE,
+                           ITEM_END, MEDIA_CLASS, MEDIA_INSTANCE, META_VERSION, PATIENT_ID,
+                           PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE,
                            STUDY_INSTANCE, TRANSFER_SYNTAX, WAVEFORM_DATA)
 from dcmveil.trial cimport starts_item, tiles
 from dcmveil.vr cimport CS, DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
@@ -59,6 +59,8 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
                 and (e.vr == CS or e.vr == UN or e.vr == VR_NONE)):
             e.action = KEEP
             e.arg = BY_ROW
+    elif e.tag == META_VERSION and e.length != 2:
+        e.action = BLANK
     elif m.audio and e.tag == WAVEFORM_DATA:
         e.action = BLANK
     e.means = e.known if e.vr == VR_NONE or e.vr == UN else e.vr
@@ -74,6 +76,9 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
         e.action = by_vr
     if e.action == KEEP and e.known == SQ and e.means != SQ:
         e.action = BLANK                        # a sequence that hides in another VR
+    elif (e.action == KEEP and e.means != SQ
+            and (e.known == UI or vr_flags(e.known) & VR_TEXT > vr_flags(e.means) & VR_TEXT)):
+        e.means = e.known       # a UID or a text is looked at as one, whatever its VR says
     # a public tag that the dictionary does not have may be a newer sequence: its items are
     # decided one by one
     if group & 1 and m.rules.walk_private:
@@ -141,7 +146,11 @@ cdef int read_body(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
             return STOPPED
         return _open_sequence(m, f, f.encoding, SNIFF_IMPLICIT)
     if e.length == UNDEFINED:
-        if e.means == OB or e.means == OW:
+        # only pixel data is encapsulated (PS3.5 section A.4): some readers see items of elements in
+        # any other value of undefined length, and in UN always (CP-246)
+        if (e.means == OB or e.means == OW) and e.vr != UN:
+            if e.tag != PIXEL_DATA and e.action == KEEP:
+                e.action = BLANK
             return _open_fragments(m, f, p, left, eof)
         if e.vr != UN and (e.vr != VR_NONE or not (e.tag >> 16 & 1 or e.known == VR_NONE)):
             return fail(m, BAD_UNDEFINED, m.pos, e.tag)

@@ -3,9 +3,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from dcmveil.rules cimport ZERO
-from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, LOWER_RECORD, NEXT_RECORD,
-                           PATIENT_ID, PATIENT_NAME, PIXEL_DATA, REFERENCED_INSTANCE,
-                           SERIES_INSTANCE, STUDY_INSTANCE)
+from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, LOWER_RECORD, MEDIA_CLASS,
+                           NEXT_RECORD, PATIENT_ID, PATIENT_NAME, PIXEL_DATA, REFERENCED_INSTANCE,
+                           SERIES_INSTANCE, SOP_CLASS, STUDY_INSTANCE, TRANSFER_SYNTAX)
 
 cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
 
@@ -168,8 +168,9 @@ cdef int note_order(Machine *m, Frame *f) noexcept nogil:
         if tag == PATIENT_ID and m.depth == 0 and f.last_tag > m.barrier:
             return fail(m, MISPLACED, m.pos, tag)
         f.last_tag = tag
-    elif (tag == CHARACTER_SET or (tag == PATIENT_ID and m.depth == 0)
+    elif (tag == CHARACTER_SET or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)
             or (tag == PATIENT_ID and f.record and m.record.patient_id.seen)
-            or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)):
+            or (m.depth == 0 and (tag == PATIENT_ID or tag == SOP_CLASS or (m.phase == IN_META
+                and (tag == MEDIA_CLASS or tag == TRANSFER_SYNTAX))))):
         return fail(m, MISPLACED, m.pos, tag)
     return GO

@@ -1,6 +1,7 @@
 """The tags that the grammar itself knows."""
 
 cdef enum:
+    META_VERSION = 0x00020001       # File Meta Information Version, two bytes
     MEDIA_CLASS = 0x00020002        # Media Storage SOP Class UID
     MEDIA_INSTANCE = 0x00020003     # Media Storage SOP Instance UID
     TRANSFER_SYNTAX = 0x00020010

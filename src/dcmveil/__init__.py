@@ -12,6 +12,8 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOME = {  # public name -> module, and the name in there where it is another
+    "ArchiveError": "errors",
+    "ArchiveReport": "faces.archive",
     "DcmveilError": "errors",
     "DicomError": "errors",
     "FileError": "errors",
@@ -30,6 +32,8 @@ _HOME = {  # public name -> module, and the name in there where it is another
     "write_key": "keys",
 }
 __all__ = [
+    "ArchiveError",
+    "ArchiveReport",
     "DcmveilError",
     "DicomError",
     "FileError",
@@ -51,7 +55,16 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import DcmveilError, DicomError, FileError, KeyFileError, NotDicomError, UsageError
+    from .errors import (
+        ArchiveError,
+        DcmveilError,
+        DicomError,
+        FileError,
+        KeyFileError,
+        NotDicomError,
+        UsageError,
+    )
+    from .faces.archive import ArchiveReport
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile

@@ -259,6 +259,28 @@ class Answers:
         return fill.head, fill.fill, fill.tail
 
 
+class Looker(Engine):
+    """Of an engine whose sessions only look: no value is replaced that the key would decide, no
+    pseudonym is missing, so an output is walked like its original."""
+
+    def __init__(self, engine: Engine) -> None:
+        vars(self).update(vars(engine))
+
+    def answers(
+        self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
+    ) -> Answers:
+        return _Echo(self, syntax, patient_id, second_run)
+
+
+class _Echo(Answers):
+    def __init__(self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool) -> None:
+        super().__init__(engine, syntax, patient_id, second_run)
+        self.known_uids = None  # the core would write them
+
+    def __call__(self, asks: list[Ask]) -> list[Answer]:
+        return [(b"", 0, b"") if action == core.DOCUMENT else value for action, value, _, _ in asks]
+
+
 def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | str:
     """Encapsulated pixel data of the same fragments with a blank image in them, or why not."""
     from .codestreams import Geometry, blank_fragments
@@ -270,6 +292,14 @@ def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> b
     if blank is None:
         return "no blank image of the same size and transfer syntax fits this icon"
     new = bytearray(fragments)
+    table, size = pieces[0]
+    first = pieces[1][0]
+    offsets = {(start - first).to_bytes(4, "little") for start, _ in pieces[1:]}
+    if any(
+        fragments[i : min(i + 4, table + size)] not in offsets
+        for i in range(table, table + size, 4)
+    ):
+        new[table : table + size] = bytes(size)  # a Basic Offset Table of something else
     for (start, length), piece in zip(pieces[1:], blank, strict=True):
         new[start : start + length] = piece
     return bytes(new)

@@ -34,10 +34,8 @@ WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
-_SOP_CLASS, _MEDIA_INSTANCE, _SOP_INSTANCE, _PATIENT_NAME, _PATIENT_ID = [
-    core.SPANS.index(name)
-    for name in ("sop_class", "media_instance", "sop_instance", "patient_name", "patient_id")
-]
+_SYNTAX, _MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE = range(5)  # of core.SPANS
+_PATIENT_NAME, _PATIENT_ID = 5, 6
 _GONE = bytearray()  # in place of a window that was given back
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
@@ -113,6 +111,11 @@ class Session:
     def deflated(self) -> bool:
         """Whether the data set is deflated; known before the first byte comes back."""
         return self._packed is not None
+
+    @property
+    def packed_from(self) -> int | None:
+        """Offset of the deflated data set in the input; None: it is not deflated, or not known."""
+        return None if self._packed is None else self._packed.start
 
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
@@ -193,12 +196,12 @@ class Session:
 
     def _see_syntax(self, scout: core.Rewriter) -> None:
         """The file meta information has been read."""
-        syntax, media_class, *_ = scout.values(self._window, self._filled)
-        uid, encoding, deflated = self._engine.syntax_of(syntax)
+        values = scout.values(self._window, self._filled)
+        uid, encoding, deflated = self._engine.syntax_of(values[_SYNTAX])
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if text_of(media_class) == DICOMDIR_CLASS:
+        if text_of(values[_MEDIA_CLASS]) == DICOMDIR_CLASS:
             from .directory import Directory
 
             self._directory = Directory()
@@ -240,7 +243,8 @@ class Session:
             safe = self._safe_blocks(*scout.characteristics)
         scout.restart(
             answers,
-            audio=text_of(values[_SOP_CLASS]) in AUDIO_CLASSES,
+            audio=text_of(values[_SOP_CLASS]) in AUDIO_CLASSES
+            or text_of(values[_MEDIA_CLASS]) in AUDIO_CLASSES,
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
             known=answers.known_uids,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
@@ -12,10 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .core import Trace
     from .engine import Crosswalk
+    from .faces.archive import ArchiveReport, OnMember
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .session import Watch
     from .trees import Summary
     from .trees.record import Result
+    from .verify import Verdict
 
     Path = str | os.PathLike[str]
 
@@ -99,6 +101,18 @@ class Veil:
             trace=trace,
             watch=watch,
             crosswalk=crosswalk,
+        )
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """A session for walking an output: it replaces no value by the key or a table, and asks
+        for no run mark. Its own output is of no use."""
+        return Session(
+            Looker(self._engine),
+            accept_cut_pixels=self._accept_cut_pixels,
+            ignore_mark=True,
+            hold_limit=self._hold_limit,
+            trace=trace,
+            watch=watch,
         )
 
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
@@ -179,9 +193,58 @@ class Veil:
         digest.update(repr(settings).encode())
         return digest.hexdigest()
 
+    def tar(
+        self,
+        src: Readable,
+        dst: Writable,
+        *,
+        names: str | None = None,
+        keep_names: bool = False,
+        to: str | None = None,
+        compress: str | None = None,
+        others: bool = False,
+        dicomdir: bool = False,
+        on_member: OnMember | None = None,
+    ) -> ArchiveReport:
+        """Rewrite a tar (plain, gzip or zstd) or a zip, member by member, in bounded memory; a zip
+        must be seekable.
+
+        names       a template for the names of members (see docs/archives.md); by default they
+                    are made of the new UIDs
+        keep_names  members keep their names
+        to          "tar" or "zip", by default as the input
+        compress    "none", "gzip" or "zstd", by default as the input
+        others      copy members that are no DICOM as they are; needs keep_names
+        dicomdir    rewrite a DICOMDIR, which is skipped otherwise
+        on_member   called for each member with a record ready for JSON, and with its old name
+
+        A member that is refused is left out and counted in the report. Raises ArchiveError where
+        the archive is cut off or damaged (then what was written is not whole), and UsageError.
+        """
+        from .faces.archive import Archive
+        from .faces.names import Names
+
+        archive = Archive(
+            # a DICOMDIR goes on naming files that keep their names
+            lambda: self.session(keep_file_ids=True if keep_names else None),
+            Names(names, keep=keep_names, key=self.key),
+            to=to,
+            compress=compress,
+            others=others,
+            dicomdir=dicomdir,
+        )
+        return archive.run(src, dst, on_member)
+
     def plan(self, source: Source) -> Iterator[Edit]:
         """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises
         DicomError where the input would be refused, after what comes before it."""
         from .inspect import edits
 
         return edits(self, source)
+
+    def verify(self, before: BinaryIO, after: BinaryIO, *, pixels: bool = True) -> Verdict:
+        """Whether an output keeps the promises; both files must be able to seek. Without `pixels`
+        pixel data is not read. Raises DicomError if the original is refused, and OSError."""
+        from .verify import check
+
+        return check(self, before, after, pixels=pixels)

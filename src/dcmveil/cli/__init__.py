@@ -53,6 +53,22 @@ class Plan:
         self.show_values = False
         self.changes = False
         self.color = True
+        # of tar, which shares some with copy; the defaults are those of trees.Options
+        self.input = self.output = "-"
+        self.names: str | None = None
+        self.keep_names = False
+        self.to: str | None = None
+        self.compress: str | None = None
+        self.others = False
+        self.dicomdir = False
+        self.overwrite = False
+        self.report_paths = False
+        # of verify
+        self.before = ""
+        self.after = ""
+        self.allow_missing = False
+        self.all_identifiers = False
+        self.pixels = True
 
 
 # The options of the pipe that are understood without argparse.

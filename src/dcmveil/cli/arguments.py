@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from .. import __version__
-from . import Plan, files, inspecting, option_names
+from . import Plan, archiving, files, inspecting, option_names, verifying
 from .pipe import run_pipe
 from .profiles import FORMATS, check_profile, list_profiles, show_profile
 
@@ -26,7 +26,7 @@ exit status: 0 done, 1 the input was refused or could not be read or written, 2 
 130 interrupted. The data goes to standard output, words to standard error."""
 
 # Anything else in the first place belongs to the pipe, which needs no command.
-_COMMANDS = ("stream", "copy", "patch", "inspect", "profile", "key")
+_COMMANDS = ("stream", "copy", "patch", "tar", "verify", "inspect", "profile", "key")
 _NAMED = (*_COMMANDS, "-h", "--help", "--version")
 
 
@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
 
     inspecting.add_parser(commands, _add_common)
+    archiving.add_parser(commands, _add_common)
+    verifying.add_parser(commands, _add_common)
     key = commands.add_parser("key", help="make a key", description="Keys of a project.")
     key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = key_commands.add_parser(

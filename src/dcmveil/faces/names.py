@@ -44,12 +44,12 @@ class Names:
     field, is empty or absolute, or has a component that is empty or begins with a dot.
     """
 
-    __slots__ = ("_hash", "_keep", "_template")
+    __slots__ = ("_hash", "_template", "keep")
 
     def __init__(self, template: str | None = None, *, keep: bool = False, key: bytes) -> None:
         if keep and template is not None:
             raise UsageError("names are kept or made from a template, not both")
-        self._keep = keep
+        self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
         self._hash = keyed_hash(key, "path", _MAC_BYTES)
 
@@ -58,7 +58,7 @@ class Names:
 
         Raises DicomError where names are kept and this one is absolute, leads upwards or is none.
         """
-        if self._keep:
+        if self.keep:
             return _kept(relative)
         return b"/".join(self._component(parts, report, relative) for parts in self._template)
 
@@ -129,6 +129,9 @@ def _parse_component(component: str) -> list[str | bytes]:
 def _kept(relative: bytes) -> bytes:
     """The same path without empty components and those of a single dot."""
     components = [c for c in relative.split(b"/") if c not in (b"", b".")]
-    if relative.startswith(b"/") or b".." in components or b"\0" in relative or not components:
+    # archives of Windows may have backslashes, and some programs there take them for slashes
+    slashed = relative.replace(b"\\", b"/")
+    upwards = b".." in slashed.split(b"/")
+    if slashed.startswith(b"/") or upwards or b"\0" in relative or not components:
         raise DicomError(None, None, "its name cannot be kept: it is not one inside a folder")
     return b"/".join(components)

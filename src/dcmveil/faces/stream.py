@@ -29,12 +29,12 @@ def stream(session: Session, src: Readable, dst: Writable) -> Report:
 
     Where one of them is a pipe and both are raw files, bulk goes through the kernel (splice).
     """
-    for data in _run(session, src, _splice_between(src, dst)):
+    for data in pieces(session, src, _splice_between(src, dst)):
         write_all(dst, data)
     return session.report
 
 
-def _run(
+def pieces(
     session: Session, src: Readable, splice: Callable[[int], int] | None = None
 ) -> Iterator[bytes | memoryview]:
     """All output but what `splice` passes, in pieces that are good until the next one is asked
@@ -134,7 +134,7 @@ class Reader:
 
     def __init__(self, session: Session, src: Readable) -> None:
         self._session = session
-        self._pieces = _run(session, src)
+        self._pieces = pieces(session, src)
         self._rest: bytes | memoryview = b""
         self.closed = False
 
