@@ -18,7 +18,8 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
 	faults splits rules values machine plain reuse properties hiding_places icons)))
 
-.PHONY: help demo test canaries lint types bench bench-quick instructions sanitize wheel clean
+.PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize \
+	wheel clean
 
 help:
 	@echo 'make demo         build, and de-identify a real file in a pipe'
@@ -26,6 +27,7 @@ help:
 	@echo 'make canaries     100,000 random files full of canaries: none may be left (some minutes)'
 	@echo 'make lint         ruff, its formatter, and the shipped tables'
 	@echo 'make types        mypy'
+	@echo 'make kill-loop    hundreds of kills of copy and patch (ARGS="--kills 1000 --seed 1")'
 	@echo 'make bench-quick  benchmarks, within two minutes'
 	@echo 'make bench        all benchmarks; results go to benches/results'
 	@echo 'make instructions  none of the paths takes more instructions than recorded (valgrind)'
@@ -50,6 +52,9 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy
+
+kill-loop: $(VENV)/.test
+	$(BIN)/python tests/crashes.py $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python benches/record.py

@@ -203,7 +203,8 @@ class Answers:
             if action in (core.UID, core.CHECK_UID):
                 # the padding of several values stands behind the last of them
                 for one, other in zip(old.split(b"\\"), new.split(b"\\"), strict=True):
-                    crosswalk.append(("uid", one, other))
+                    if one != other:  # a registered one stays
+                        crosswalk.append(("uid", one, other))
             elif action == core.PSEUDONYM:
                 crosswalk.append((PSEUDONYM_KINDS[about], old, new))
 
@@ -269,14 +270,12 @@ class Looker(Engine):
     def answers(
         self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
     ) -> Answers:
-        return _Echo(self, syntax, patient_id, second_run)
+        echo = _Echo(self, syntax, patient_id, second_run)
+        echo.known_uids = None
+        return echo
 
 
 class _Echo(Answers):
-    def __init__(self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool) -> None:
-        super().__init__(engine, syntax, patient_id, second_run)
-        self.known_uids = None  # the core would write them
-
     def __call__(self, asks: list[Ask]) -> list[Answer]:
         return [(b"", 0, b"") if action == core.DOCUMENT else value for action, value, _, _ in asks]
 

@@ -34,8 +34,12 @@ WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
-_SYNTAX, _MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE = range(5)  # of core.SPANS
-_PATIENT_NAME, _PATIENT_ID = 5, 6
+_MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_NAME, _PATIENT_ID = [
+    core.SPANS.index(name)
+    for name in (
+        "media_class", "media_instance", "sop_class", "sop_instance", "patient_name", "patient_id",
+    )
+]  # fmt: skip
 _GONE = bytearray()  # in place of a window that was given back
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
@@ -51,8 +55,8 @@ class Session:
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
-    pseudonym that becomes another one, and of the Patient ID.
+    Then a deflated data set comes out inflated, unless `packs`. `crosswalk` gets (kind, old, new)
+    of every UID and pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Session:
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        packs: bool = False,
         crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
@@ -76,6 +81,7 @@ class Session:
         self._window, scout = engine.take_spare(window)
         self._trace = trace
         self._watch = watch
+        self._packs = packs or watch is None
         self._crosswalk = crosswalk
         self._old_patient_id = b""
         self._filled = 0
@@ -155,7 +161,8 @@ class Session:
                 raw = bytes(self._packed.raw[:n])
             yield from self._unpack(raw, eof)
         except DicomError as error:
-            self._failure = error
+            # without its traceback, which would hold this session and its window in a circle
+            self._failure = type(error)(error.offset, error.path, error.reason)
             raise
 
     def passed(self, n: int) -> None:
@@ -196,12 +203,12 @@ class Session:
 
     def _see_syntax(self, scout: core.Rewriter) -> None:
         """The file meta information has been read."""
-        values = scout.values(self._window, self._filled)
-        uid, encoding, deflated = self._engine.syntax_of(values[_SYNTAX])
+        syntax, media_class, *_ = scout.values(self._window, self._filled)
+        uid, encoding, deflated = self._engine.syntax_of(syntax)
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if text_of(values[_MEDIA_CLASS]) == DICOMDIR_CLASS:
+        if text_of(media_class) == DICOMDIR_CLASS:
             from .directory import Directory
 
             self._directory = Directory()
@@ -243,8 +250,9 @@ class Session:
             safe = self._safe_blocks(*scout.characteristics)
         scout.restart(
             answers,
-            audio=text_of(values[_SOP_CLASS]) in AUDIO_CLASSES
-            or text_of(values[_MEDIA_CLASS]) in AUDIO_CLASSES,
+            audio=not AUDIO_CLASSES.isdisjoint(
+                (text_of(values[_SOP_CLASS]), text_of(values[_MEDIA_CLASS]))
+            ),
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
             known=answers.known_uids,
@@ -361,7 +369,7 @@ class Session:
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Settled bytes of a deflated data set."""
         assert self._packed is not None
-        if self._watch is not None:
+        if not self._packs:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -447,7 +455,7 @@ class Session:
         self._conclude(settled)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None and self._watch is None:
+        if self._packed is not None and self._packs:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece

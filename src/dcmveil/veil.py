@@ -77,6 +77,7 @@ class Veil:
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self.key = key
         self._uid_root = uid_root
+        self._pseudonyms = pseudonyms
         self._accept_cut_pixels = accept_cut_pixels
         self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
@@ -87,6 +88,7 @@ class Veil:
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
         crosswalk: Crosswalk | None = None,
+        packs: bool = False,
         *,
         keep_file_ids: bool | None = None,
     ) -> Session:
@@ -100,6 +102,7 @@ class Veil:
             hold_limit=self._hold_limit,
             trace=trace,
             watch=watch,
+            packs=packs,
             crosswalk=crosswalk,
         )
 
@@ -197,8 +200,13 @@ class Veil:
 
         digest = keyed_hash(self.key, "run", 16)
         digest.update(self.profile.digest)
-        settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
+        settings = (
+            self._uid_root, self._accept_cut_pixels, self._keep_file_ids, self._ignore_mark,
+            self._hold_limit,
+        )  # fmt: skip
         digest.update(repr(settings).encode())
+        if self._pseudonyms is not None:
+            digest.update(self._pseudonyms.content)
         return digest.hexdigest()
 
     def tar(
