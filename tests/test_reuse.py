@@ -94,6 +94,14 @@ def test_a_window_that_somebody_looks_at_is_not() -> None:
     assert b"".join(held) == wanted
 
 
+def test_a_looker_writes_no_uid_that_is_known() -> None:
+    veil = dcmveil.Veil(key=KEY)
+    data = image("DOE^JANE")
+    assert b"1.2.826.0.1.3680043.9.77.12345678" not in veil.bytes(data)
+    looked = by_session(veil.looker(), data, 1 << 20, last=True)
+    assert looked.count(b"1.2.826.0.1.3680043.9.77.12345678") == 2  # (0002,0003) too
+
+
 def test_two_at_a_time() -> None:
     veil = dcmveil.Veil(key=KEY)
     inputs = [image(name, 500) for name in NAMES]

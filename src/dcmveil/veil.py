@@ -121,10 +121,18 @@ class Veil:
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
         """The rewritten bytes of a whole file or data set. Raises DicomError, and then nothing
         was returned."""
+        session = self.session()
+        with memoryview(data).cast("B") as view, session.room() as room:
+            n = len(view)
+            fits = n <= len(room)
+            if fits:
+                room[:n] = view
+        if fits:
+            return b"".join([bytes(piece) for piece in session.push(n, True)])
         import io
 
         out = io.BytesIO()
-        self.stream(io.BytesIO(data), out)
+        stream(session, io.BytesIO(data), out)
         return out.getvalue()
 
     def stream(self, src: Readable, dst: Writable) -> Report:
