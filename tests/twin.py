@@ -264,7 +264,7 @@ class Twin(Input):
         e.means = (e.known if e.vr in (None, "UN") else e.vr) or "UN"
         if e.action == "keep":
             e.action = BY_VR.get(e.means) or BY_VR.get(e.known or "") or "keep"
-            if e.known == "SQ" and e.means != "SQ":
+            if e.action == "keep" and e.known == "SQ" and e.means != "SQ":
                 e.action = "blank"
         # in a tag that the dictionary does not have, items are decided one by one
         e.veils = bool(place.veiled or (listed and e.action not in ("keep", "uid")))
