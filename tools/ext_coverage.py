@@ -70,7 +70,9 @@ def report(lines: Lines, branches: Branches) -> None:
     sums = [0, 0, 0, 0]
     for name in sorted(lines):
         counts = list(lines[name].values())
-        ways = [] if name.endswith("core.pyx") else sum(branches[name].values(), [])
+        ways = [count for of_line in branches[name].values() for count in of_line]
+        if name.endswith("core.pyx"):
+            ways = []
         row = [sum(map(bool, counts)), len(counts), sum(map(bool, ways)), len(ways)]
         sums = [a + b for a, b in zip(sums, row, strict=True)]
         print(_row(name.removeprefix("dcmveil/"), *row))

@@ -32,6 +32,9 @@ WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
+# Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
+# so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
+INFLATE_LIMIT = 16 << 30
 _DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
 # New values for the report: name of the span in the core -> attribute
 _NEW_VALUES = {
@@ -61,6 +64,7 @@ class Session:
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
+        inflate_limit: int = INFLATE_LIMIT,
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
@@ -69,6 +73,7 @@ class Session:
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
+        self._inflate_limit = inflate_limit
         self._window = bytearray(window)
         self._trace = trace
         self._watch = watch
@@ -174,7 +179,7 @@ class Session:
         self._encoding = encoding
         self.report.transfer_syntax = uid
         if deflated:
-            self._packed = _Packed(scout.meta_end)
+            self._packed = _Packed(scout.meta_end, self._inflate_limit)
 
     def _check_hold(self, position: int) -> None:
         if position > self._hold_limit:
@@ -364,12 +369,12 @@ class Session:
 class _Packed:
     """What a deflated data set needs: it starts at `start`, after the file meta information."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, limit: int) -> None:
         from .deflate import PIECE, Deflater, Inflater
 
         self.start = start
         self.raw = bytearray(PIECE)
-        self.inflater = Inflater(start)
+        self.inflater = Inflater(start, limit)
         self.deflater = Deflater()
         self._plain = start
 

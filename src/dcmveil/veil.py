@@ -6,7 +6,9 @@ from .engine import Engine
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
-from .session import HOLD_LIMIT, Session
+from .session import HOLD_LIMIT as HOLD_LIMIT
+from .session import INFLATE_LIMIT as INFLATE_LIMIT
+from .session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Veil:
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
+    inflate_limit      bytes that a deflated data set may inflate to, before it is refused
 
     Raises UsageError for anything wrong with these. A Veil may be used for any number of inputs,
     by one thread at a time.
@@ -58,14 +61,19 @@ class Veil:
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
+        inflate_limit: int = INFLATE_LIMIT,
     ) -> None:
         if key is None:
             raise UsageError(NO_KEY)
+        for name, limit in (("hold_limit", hold_limit), ("inflate_limit", inflate_limit)):
+            if limit < 1:
+                raise UsageError(f"{name} must be at least one byte")
         self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
+        self._inflate_limit = inflate_limit
 
     def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
@@ -75,6 +83,7 @@ class Veil:
             accept_cut_pixels=self._accept_cut_pixels,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
+            inflate_limit=self._inflate_limit,
             trace=trace,
             watch=watch,
         )

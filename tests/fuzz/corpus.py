@@ -1,7 +1,7 @@
 """The corpus: what a long run of the fuzzer has found worth keeping, in one small file.
 
-    python -m fuzz.corpus pack FOLDER      after `libFuzzer -merge=1 FOLDER ...`
-    python -m fuzz.corpus unpack FOLDER
+python -m fuzz.corpus pack FOLDER      after `libFuzzer -merge=1 FOLDER ...`
+python -m fuzz.corpus unpack FOLDER
 """
 
 from __future__ import annotations

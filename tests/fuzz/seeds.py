@@ -59,7 +59,7 @@ def data_sets() -> Iterator[tuple[str, Elements]]:
         yield f"structured-{name}", structured(undefined)
     blank = E(0x7FE00010, "OB", Fragments([b"", b"\xff\xd8" + bytes(900) + b"\xff\xd9"]))
     yield "icon-fragments", [PATIENT, E(0x00880200, "SQ", [Item([*GEOMETRY, blank])])]
-    yield "pixels", [PATIENT, *GEOMETRY, E(0x7FE00010, "OW", [i for i in range(32)])]
+    yield "pixels", [PATIENT, *GEOMETRY, E(0x7FE00010, "OW", list(range(32)))]
     fragments = Fragments([struct.pack("<I", 0), b"\xff\xd8some\xff\xd9", b"more"])
     yield "fragments", [PATIENT, E(0x7FE00010, "OB", fragments)]
     yield "tail", [PATIENT, E(0x7FE00010, "OB", b"ab"), b"\0\0\0\0\0\0\0\0who knows"]
@@ -181,7 +181,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         turn += 1
         yield f"{name}-deflated", how(WITH_META, 3, turn) + encode(elements)
         for number in range(4, len(SYNTAXES)):
-            if "fragments" in name or turn % 5 == number % 5 and number < 9:
+            if "fragments" in name or (turn % 5 == number % 5 and number < 9):
                 turn += 1
                 yield f"{name}-syntax-{number}", how(WITH_META, number, turn) + encode(elements)
     record = Item([E(0x00041430, "CS", "PATIENT"), PATIENT, E(0x00041500, "CS", "A\\B")])
