@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from cases import Pieces, Refusal, fault_names, run_session
 from fuzz import corpus, seeds
 from fuzz.target import PROFILES, Case, check
-from test_properties import inputs
 
 
-def failures(inputs: dict[str, bytes]) -> list[str]:
+def failures(of: dict[str, bytes]) -> list[str]:
     found = []
-    for name, data in inputs.items():
+    for name, data in of.items():
         try:
             check(data)
         except Exception as error:
@@ -53,14 +49,3 @@ def test_corpus_meets_the_faults() -> None:
             met.add(result.fault)
     too_long = {"NO_FAULT", "TOO_DEEP", "TOO_LONG", "TOO_MANY_BLOCKS", "ICON_TOO_LONG"}
     assert set(fault_names()) - met <= too_long
-
-
-@given(st.binary(min_size=4, max_size=4), st.binary(max_size=300))
-def test_recipes(how: bytes, recipe: bytes) -> None:
-    """Any encoding, nesting, undefined lengths, private blocks, UN and several profiles."""
-    check(bytes([how[0] | 64]) + how[1:] + recipe)
-
-
-@given(st.binary(min_size=4, max_size=4), inputs())
-def test_whole_files(how: bytes, data: bytes) -> None:
-    check(bytes([how[0] & 15]) + how[1:] + data)

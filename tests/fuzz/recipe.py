@@ -36,7 +36,7 @@ TAGS = [
 ]  # fmt: skip
 TEXTS = [
     b"", b"DOE^JOHN", b"A\\B", b"20240229", b"2024.02.29", b"101530.25 ", b"HEAD\0hid", b"\\\\ ",
-    b"62", b"SAFE", b"UNSAFE", b"YES ", b"%PDF-1.4 ", b"<?xml", b"solid ", b"ISO_IR 100",
+    b"62", b"SAFE", b"MIXED", b"YES ", b"%PDF-1.4 ", b"<?xml", b"solid ", b"ISO_IR 100",
     b"ISO 2022 IR 87\\ISO 2022 IR 13", b"ISO_IR 192", b"1.2.3\0", b"1.2.840.10008.5.1.4.1.1.4\0",
     b"1.2.840.10008.9.9.9\0", b"1.2.826.0.1.3680043.9.7.20240229.1.4.117",
     b"1.2.840.10008.5.1.4.1.1.9.4.1", b"SIEMENS CSA HEADER", b"SIEMENS MR HEADER ",

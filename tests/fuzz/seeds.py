@@ -149,7 +149,7 @@ def declared_safe() -> Elements:
         [
             E(0x00080301, "US", [0x0029]),
             E(0x00080302, "LO", "ACME"),
-            E(0x00080303, "CS", "UNSAFE"),
+            E(0x00080303, "CS", "MIXED"),
             E(0x00080304, "US", [0x10, 0x20]),
         ]
     )
