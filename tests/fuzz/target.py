@@ -31,9 +31,11 @@ from build import (
     encoding_of,
     part10,
 )
-from cases import KEY, Pieces, Refusal, Run, check_twin, difference, run_session
+from cases import KEY, Pieces, Refusal, Run, check_twin, difference, refusal_of, run_session
 from dcmveil import DicomError, Session, Veil, core, session
 from dcmveil.faces.stream import stream
+from dcmveil.inspect import Edit, edits
+from dcmveil.reasons import Reasons
 from fuzz.recipe import cook
 
 RLE, J2K = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90"
@@ -54,13 +56,14 @@ AS_IT_IS, PREFIXED, WITH_META, DIRECTORY = range(4)
 BULK = bytes(range(256)) * 273 + bytes(112)  # 70,000: more than is seen whole
 DICM = bytes(128) + b"DICM"
 TWIN_EVERY = 4  # the twin is slow, and knows the profile basic alone
+PLAN_EVERY = 4
 UNKNOWN_VR = "unknown VR"  # zeroed, so its header may be read in more than one way then
 
 
 @functools.cache
-def veil(number: int) -> Veil:
+def veil(number: int, accept_cut: bool = False) -> Veil:
     name, options = PROFILES[number]
-    return Veil(name, options=options, key=KEY)
+    return Veil(name, options=options, key=KEY, accept_cut_pixels=accept_cut)
 
 
 class Exact(core.Rewriter):
@@ -103,7 +106,7 @@ class Case:
 
     def session(self, window: int, **how: object) -> Session:
         return Session(
-            veil(self.profile)._engine,
+            veil(self.profile, self.accept_cut)._engine,
             accept_cut_pixels=self.accept_cut,
             window=window,
             **how,  # type: ignore[arg-type]
@@ -132,7 +135,7 @@ class Case:
 def check(data: bytes) -> None:
     """Raises AssertionError, or whatever came out of the tool that is not a DicomError."""
     case = Case(data)
-    of = veil(case.profile)
+    of = veil(case.profile, case.accept_cut)
     of._engine.uids.take_counts()  # of a refused input before this one
     session_of_whole = case.session(len(case.file) + 8)
     whole = run_session(session_of_whole, Pieces(case.file, []))
@@ -140,6 +143,8 @@ def check(data: bytes) -> None:
     _same(whole, _run_split(case), loose=packed is not None)
     if isinstance(whole.result, bytes):
         _check_output(case, whole.result, None if packed is None else packed.start)
+    if zlib.crc32(data) % PLAN_EVERY == 1:
+        _check_plan(case, whole, None if packed is None else packed.start)
     if case.profile == 0 and zlib.crc32(data) % TWIN_EVERY == 0:
         check_twin(case.file, whole.result, strict=False, accepts_cut=case.accept_cut)
 
@@ -220,3 +225,36 @@ def _check_spans(before: bytes, after: bytes, trace: list[core.Trace]) -> None:
     for start, stop in core.differences(allowed, after, 1):
         assert start >= end, f"changed unasked: {start} to {stop}"
         assert not any(after[start:stop]), f"changed unasked: {start} to {stop}"
+
+
+def _check_plan(case: Case, whole: Run, packed_at: int | None) -> None:
+    """What `inspect` says is what a run does: its edits make the output of the input, it refuses
+    where a run does, and the reason that it gives leads to the action that was taken."""
+    of = veil(case.profile, case.accept_cut)
+    plan: list[Edit] | None = None
+    refused = None
+    try:
+        plan = list(edits(of, case.file, everything=True))
+    except DicomError as error:
+        refused = error
+    if plan is None or isinstance(whole.result, Refusal):
+        assert refused is not None, f"the plan is not refused: {whole.result}"
+        assert refusal_of(refused) == whole.result or packed_at is not None
+        return
+    before, after = (_plain(data, packed_at) for data in (case.file, whole.result))
+    new = bytearray(before)
+    for edit in plan:
+        assert len(edit.old) == len(edit.new), edit
+        assert before[edit.offset :].startswith(edit.old), edit
+        new[edit.offset : edit.offset + len(edit.new)] = edit.new
+    at = difference(bytes(new), after)
+    assert at is None, f"the plan has other bytes from {at} on"
+    reasons = Reasons(of.profile)
+    for entry in _look_on(case, case.file)[1]:
+        _, tag, vr, taken, _, offset, done, *_ = entry
+        if done or taken == core.WIPE or tag & 0xFFFF == 0:
+            continue  # whether a group length was written as UN is not in the trace
+        action, why = reasons.of(entry)
+        # zeros either way; a fragment does not look like the document that it might be part of
+        zeros = taken == core.BLANK and core.VR_NAMES[vr] == "OB"
+        assert action == taken or zeros, f"{tag:08X} at {offset}: {taken}, not {action}: {why}"
