@@ -30,5 +30,13 @@ done
 # Python's own allocator would hide from the sanitizer where a buffer ends; it frees little at exit.
 export PYTHONPATH=$PWD/$build/lib:$packages PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64
 export UBSAN_OPTIONS=print_stacktrace=1
-exec $build/fuzz -dict=$build/dicom.dict -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
-    -detect_leaks=0 -artifact_prefix=$build/findings/ "$@" "${inputs[@]}"
+status=0
+$build/fuzz -dict=$build/dicom.dict -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
+    -detect_leaks=0 -artifact_prefix=$build/findings/ "$@" "${inputs[@]}" || status=$?
+
+# A log may be all that is left of a machine: `base64 -d > FILE` makes the input of it again.
+for finding in $build/findings/*; do
+    [ $status = 0 ] || [ ! "$finding" -nt $build/corpus ] ||
+        printf '%s, in base64:\n%s\n' "$finding" "$(base64 -w 0 "$finding")"
+done
+exit $status
