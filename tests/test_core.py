@@ -128,6 +128,14 @@ def test_fragments_in_the_deepest_item() -> None:
     assert result.fault == "TOO_DEEP"
 
 
+@pytest.mark.parametrize("vr", ["DA", "DT", "TM", "PN", "UR", "OB", "CS"])
+def test_a_sequence_by_the_dictionary_in_another_vr(vr: str) -> None:
+    """Nothing of it stays, and the twin agrees on what is there instead."""
+    result = check_case(encode([MODALITY, E(0x00081199, vr, b"20240229101530  ")]))
+    assert isinstance(result, bytes)
+    assert b"2024" not in result
+
+
 def un(value: bytes) -> bytes:
     return encode([MODALITY, E(0x00091001, "UN", value)])
 

@@ -113,6 +113,7 @@ def data_sets() -> Iterator[tuple[str, Elements]]:
     yield "bulk-pixels", [PATIENT, E(0x7FE00010, "OW", b"BULK", length=bulk)]
     yield "bulk-overlay", [PATIENT, E(0x60003000, "OW", b"BULK", length=bulk)]
     yield "bulk-text", [PATIENT, E(0x0040A160, "UT", b"BULK", length=bulk)]
+    yield "bulk-kept-text", [PATIENT, E(0x00189423, "UT", b"BULK", length=bulk)]
     yield "bulk-document", [E(0x00420011, "OB", b"%PDF-1.4 xBULK", length=bulk + 10)]
 
 
