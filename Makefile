@@ -19,12 +19,13 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
 	faults splits rules values machine properties hiding_places icons)))
 
-.PHONY: help demo test lint types bench bench-quick sanitize fuzz coverage \
+.PHONY: help demo test canaries lint types bench bench-quick sanitize fuzz coverage \
 	wheel clean
 
 help:
 	@echo 'make demo         build, and de-identify a real file in a pipe'
 	@echo 'make test         all tests (ARGS="-k pipe" goes to pytest)'
+	@echo 'make canaries     100,000 random files full of canaries: none may be left (some minutes)'
 	@echo 'make lint         ruff, its formatter, and the shipped tables'
 	@echo 'make types        mypy'
 	@echo 'make bench-quick  benchmarks, within two minutes'
@@ -41,6 +42,9 @@ demo: $(VENV)/.test
 
 test: $(VENV)/.test
 	$(BIN)/pytest $(ARGS)
+
+canaries: $(VENV)/.test
+	nice -n 15 $(BIN)/python tests/canary_storm.py $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check $(LINTED)

@@ -110,3 +110,8 @@ def write_native(path: Path, size: int) -> int:
         for start in range(0, length, len(NOISE)):
             file.write(NOISE[: min(len(NOISE), length - start)])
     return len(head) + length
+
+
+def instance_uid(data: bytes) -> bytes:
+    """The SOP Instance UID of an encoded file, without padding."""
+    return str(dcmread(io.BytesIO(data), stop_before_pixels=True).SOPInstanceUID).encode()

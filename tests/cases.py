@@ -38,6 +38,7 @@ WORDS = dict(zip(fault_names(), core.REASONS, strict=True)) | {
     "OTHER_MARK": "it bears the mark of an earlier run, made with another key or profile",
     "BROKEN_MARK": "it bears the mark of an earlier run, and was changed since",
     "HOLD_LIMIT": "more bytes stand before the end of the patient's attributes than are held",
+    "DIRECTORY_LIMIT": "a DICOMDIR is held as a whole, and this one has more bytes than are held",
     "NOT_A_DATA_SET": "this transfer syntax is not registered, or not one of a data set",
     "NO_BLANK_IMAGE": "no blank image of the same size and transfer syntax fits this icon",
     "BROKEN_DEFLATE": "the deflated data set that starts here cannot be inflated",

@@ -146,6 +146,7 @@ class Setting:
     def keeps_private(self) -> bool:
         return "retain-safe-private" in self.options
 
+    @functools.cache  # noqa: B019
     def veil(self) -> dcmveil.Veil:
         edition = None if self.edition == "2026d" else self.edition
         profile = dcmveil.load_profile(self.profile, self.options, edition)

@@ -27,20 +27,26 @@ LINES = 600
 # src/: a part -> the parts that it may import. `__init__` is the package's own namespace.
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "__init__": {"errors", "keys", "profile", "pseudonyms", "report", "session", "veil"},
+    "__init__": {"errors", "faces", "keys", "profile", "pseudonyms", "report", "session", "veil"},
     "cli": {
-        "__init__", "veil", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
-        "report", "errors",
+        "__init__", "veil", "trees", "faces", "inspect", "reasons", "profile", "pseudonyms", "keys",
+        "report", "verify", "errors",
     },
     "veil": {
-        "session", "faces", "inspect", "engine", "core", "profile", "pseudonyms", "report",
-        "errors",
+        "session", "trees", "faces", "inspect", "verify", "engine", "core", "profile",
+        "pseudonyms", "keys",
+        "report", "errors",
     },
     "inspect": {"session", "faces", "reasons", "core", "profile", "report", "errors"},
+    "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
-    "faces": {"session", "report", "errors"},
-    "session": {"engine", "core", "characteristics", "keys", "deflate", "report", "errors"},
+    "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},
+    "faces": {"session", "core", "keys", "report", "errors"},
+    "directory": {"keys"},
+    "session": {
+        "engine", "core", "characteristics", "directory", "keys", "deflate", "report", "errors",
+    },
     "engine": {
         "core", "profile", "keys", "dates", "pseudonyms", "codestreams", "documents", "errors",
     },

@@ -217,6 +217,9 @@ FAULTS: dict[str, tuple[bytes, Refusal]] = {
     "Patient ID after the records of a directory": (
         part10([E(0x00041220, "SQ", []), PATIENT], meta=DIRECTORY),
         Refusal("MISPLACED", 212, "(0010,0020)")),
+    "second Patient ID in a record of a directory": (
+        part10([E(0x00041220, "SQ", [Item([PATIENT, PATIENT])])], meta=DIRECTORY),
+        Refusal("MISPLACED", 240, "(0004,1220)[0]/(0010,0020)")),
     "second character set": (
         raw(E(0x00080005, "CS", "ISO_IR 6"), MODALITY, E(0x00080005, "CS", "ISO_IR 6")),
         Refusal("MISPLACED", 26, "(0008,0005)")),
@@ -285,7 +288,8 @@ def test_refused(data: bytes, refusal: Refusal) -> None:
 
 def test_every_fault_has_a_literal() -> None:
     seen = {refusal.fault for _, refusal in FAULTS.values()}
-    seen |= {"HOLD_LIMIT", "BROKEN_DEFLATE", "INFLATE_LIMIT"}  # in tests of their own
+    # in tests of their own
+    seen |= {"HOLD_LIMIT", "DIRECTORY_LIMIT", "BROKEN_DEFLATE", "INFLATE_LIMIT"}
     assert seen == set(WORDS) - {"NO_FAULT"}
     assert set(fault_names()) <= set(WORDS)
     assert len(NAMES) == len(WORDS), "two faults say the same"

@@ -107,3 +107,24 @@ def test_an_unknown_document_becomes_zeros_and_is_noted() -> None:
     report = VEIL.stream(io.BytesIO(data), out)
     assert pydicom.dcmread(io.BytesIO(out.getvalue())).EncapsulatedDocument == bytes(1000)
     assert "encapsulated document of no known format set to zeros" in report.notes
+
+
+@pytest.mark.parametrize(
+    ("table", "after"),
+    [
+        (b"", b""),
+        (bytes(4), bytes(4)),
+        (SECRET[:16], bytes(16)),
+        (b"\1\0\0\0", bytes(4)),
+        (b"\0\0\0\0\x77", bytes(5)),
+        (bytes(4) + b"\x08\x04\0\0", bytes(4) + b"\x08\x04\0\0"),
+    ],
+)
+def test_the_offset_table_of_an_icon_holds_offsets_and_nothing_else(
+    table: bytes, after: bytes
+) -> None:
+    parts = Fragments([table, SECRET[:1024], SECRET[:1024]])
+    data = part10([*SOP, icon(parts, "OB", undefined=True)], "1.2.840.10008.1.2.4.50")
+    item = b"\xfe\xff\x00\xe0"
+    start = data.index(item + len(table).to_bytes(4, "little") + table + item)
+    assert VEIL.bytes(data)[start + 8 : start + 8 + len(table)] == after

@@ -151,6 +151,8 @@ def test_intervals_within_a_patient_are_kept_across_files(setting: Setting) -> N
     files: dict[bytes, int] = defaultdict(int)
     for path in FILES:
         data = path.read_bytes()
+        if path.name.startswith("DICOMDIR"):
+            continue  # each record has a patient of its own: see test_dicomdir.py
         try:
             new = veil.bytes(data)
         except dcmveil.DicomError:

@@ -16,6 +16,7 @@ import pytest
 from build import DEFLATED, JPEG_BASELINE, E, Fragments, Item, encode, part10
 from cases import Pieces, run_session, veil
 from dcmveil import Session
+from directories import directory, patient, study
 
 BOUND = 8
 HEADER = E(0x00080060, "CS", "MR")
@@ -88,6 +89,11 @@ def fragments(n: int) -> bytes:
     return part10([HEADER, E(0x7FE00010, "OB", Fragments([b"ab"] * n))], JPEG_BASELINE)
 
 
+def records(n: int) -> bytes:
+    """Of a DICOMDIR: all below one patient, each next to the one before."""
+    return directory([patient("P-1", *(study(i) for i in range(n)))])
+
+
 def delimiters(n: int) -> bytes:
     return encode([HEADER]) + b"\xfe\xff\x0d\xe0\0\0\0\0" * n
 
@@ -131,7 +137,7 @@ def check(
     (items, 20_000), (items_before_patient_id, 20_000), (undefined_items, 20_000),
     (items_in_un, 20_000), (un_in_un, 2_000), (private_blocks, 1_000), (fragments, 50_000),
     (delimiters, 50_000), (unknown_vrs, 20_000), (long_text, 1_000_000), (tail, 1_000_000),
-    (deflated, 4_000),
+    (deflated, 4_000), (records, 2_000),
 ])  # fmt: skip
 def test_size(make: Callable[[int], bytes], n: int) -> None:
     check(veil().bytes, make, n)
@@ -151,7 +157,7 @@ def icon(n: int) -> bytes:
 @pytest.mark.parametrize(("make", "n"), [
     (elements, 4_000), (items, 2_000), (items_before_patient_id, 2_000), (items_in_un, 2_000),
     (fragments, 4_000), (unknown_vrs, 2_000), (long_text, 40_000), (tail, 40_000),
-    (deflated, 40_000),
+    (deflated, 40_000), (records, 500),
 ])  # fmt: skip
 def test_small_reads(make: Callable[[int], bytes], n: int) -> None:
     """Whatever is held is not looked at again for each few bytes that come."""

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable
 
-from dcmveil.keys import BROKEN, OTHER_PROFILE, OURS
+from dcmveil.keys import BROKEN, OTHER_PROFILE, OURS, digest_of
 from twin_rules import BY_VR, TEXT, Answers, Rules, rows
 from twin_wire import (
     EXPLICIT,
@@ -31,10 +31,13 @@ from twin_wire import (
 )
 
 MEDIA_CLASS, SYNTAX, SOP_CLASS, SOP_INSTANCE = 0x00020002, 0x00020010, 0x00080016, 0x00080018
+MEDIA_INSTANCE, RECORDS, REFERENCED = 0x00020003, 0x00041220, 0x00041511
+STUDY, SERIES = 0x0020000D, 0x0020000E
 PATIENT_NAME, PATIENT_ID, CHARACTER_SET = 0x00100010, 0x00100020, 0x00080005
 FRAMES, WAVEFORM, FLOAT_PIXELS, PIXELS = 0x00280008, 0x54001010, 0x7FE00008, 0x7FE00010
 IDENTITY = (SOP_INSTANCE, PATIENT_ID, PATIENT_NAME)
-WATCHED = (MEDIA_CLASS, SYNTAX, SOP_CLASS, *IDENTITY)
+WATCHED = (MEDIA_CLASS, MEDIA_INSTANCE, SYNTAX, SOP_CLASS, *IDENTITY)
+OF_RECORD = (REFERENCED, PATIENT_NAME, PATIENT_ID, STUDY, SERIES)
 DICOMDIR = "1.2.840.10008.1.3.10"
 VOICES = ("1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.4.2")
 
@@ -51,9 +54,11 @@ class Twin(Input):
         self.syntax = ""
         self.packed_at: int | None = None  # where a deflated data set begins
         self.marked = self.directory = self.begun = self.second_run = self.past_pixels = False
+        self.late = False
         self.barrier = PATIENT_ID
         self.blocks = 0
         self.seen: dict[int, slice] = {}
+        self.records: list[dict[int, slice]] = []  # of a directory
         self.edits: list[Callable[[], None]] = []
 
     # ---- the file ------------------------------------------------------------------------------
@@ -150,7 +155,9 @@ class Twin(Input):
             if self.past_pixels and not known and not (tag >> 16 == 0xFFFE and empty):
                 return self.tail(at)
             if tag > self.barrier:
-                self.begin()
+                self.late = True
+                if not self.directory:
+                    self.begin()
             if tag in (ITEM_END, SEQUENCE_END) and empty:
                 at += 8
             elif tag >> 16 == 0xFFFE:
@@ -175,7 +182,7 @@ class Twin(Input):
             return
         self.begun = True
         if self.marked:
-            old = [self.data[self.seen.get(tag, slice(0))] for tag in IDENTITY]
+            old = self.identity(self.data)
             state = self.answers.mark.check(self.data[:128], *old)
             if state in (OTHER_PROFILE, BROKEN):
                 raise Refused("MARK", 0)
@@ -183,8 +190,17 @@ class Twin(Input):
         for edit in self.edits:
             edit()
         if self.marked:
-            new = [bytes(self.out[self.seen.get(tag, slice(0))]) for tag in IDENTITY]
-            self.put(0, self.answers.mark.make(*new))
+            self.put(0, self.answers.mark.make(*self.identity(bytes(self.out))))
+
+    def identity(self, data: bytes) -> list[bytes]:
+        """What the mark is bound to: an instance, or all records of a directory."""
+        if not self.directory:
+            return [data[self.seen.get(tag, slice(0))] for tag in IDENTITY]
+        so_far = ""
+        for record in self.records:
+            values = [data[record.get(tag, slice(0))].rstrip(b"\0 ") for tag in OF_RECORD]
+            so_far = digest_of(so_far, *(value.decode("latin-1") for value in values)).hex()
+        return [data[self.seen.get(MEDIA_INSTANCE, slice(0))], so_far.encode(), b""]
 
     # ---- data elements -------------------------------------------------------------------------
 
@@ -255,17 +271,22 @@ class Twin(Input):
             rule = self.rules.rule(e.tag)
             e.known, e.action = rule.vr, rule.veiled if place.veiled else rule.action
         listed = group & 1 or e.known
-        voice = e.tag == WAVEFORM and self.text(SOP_CLASS) in VOICES
+        voice = e.tag == WAVEFORM and {self.text(SOP_CLASS), self.text(MEDIA_CLASS)} & {*VOICES}
         if element == 0 and not group & 1:  # a group length
             e.known = "UL"
             e.action = "keep" if e.length == 4 and e.vr in (None, "UL") else "blank"
-        elif voice or (group == 4 and not self.directory):
+        elif (
+            voice or (group == 4 and not self.directory) or (e.tag == 0x00020001 and e.length != 2)
+        ):
             e.action = "blank"
         e.means = (e.known if e.vr in (None, "UN") else e.vr) or "UN"
         if e.action == "keep":
             e.action = BY_VR.get(e.means) or BY_VR.get(e.known or "") or "keep"
             if e.action == "keep" and e.known == "SQ" and e.means != "SQ":
                 e.action = "blank"
+        other = e.known == "UI" or (e.known in TEXT and e.means not in TEXT)
+        if e.action == "keep" and e.means != "SQ" and other:
+            e.means = e.known
         # in a tag that the dictionary does not have, items are decided one by one
         e.veils = bool(place.veiled or (listed and e.action not in ("keep", "uid")))
 
@@ -277,7 +298,9 @@ class Twin(Input):
         private = e.tag >> 16 & 1
         if e.vr == "SQ" or (e.vr is None and e.known == "SQ" and not private):
             return self.sequence(e, place, place.encoding)
-        if undefined and e.means in ("OB", "OW"):
+        if undefined and e.means in ("OB", "OW") and e.vr != "UN":
+            if e.tag != PIXELS and e.action == "keep":  # no other value is encapsulated
+                e.action = "blank"
             return self.fragments(e, place)
         if undefined:
             if e.vr != "UN" and (e.vr or not (private or e.known is None)):
@@ -306,8 +329,10 @@ class Twin(Input):
         text_like = e.vr in TEXT or e.vr in (None, "UN")
         if is_block(tag) and text_like and e.length <= CREATOR and action != "zero":
             action, e.means = self.reserve(e, place, value.rstrip(b" \0").lstrip(b" ")), "LO"
-        if place.depth == 0 and tag in WATCHED and not self.begun:
+        if place.depth == 0 and tag in WATCHED and not self.begun and not self.late:
             self.seen.setdefault(tag, slice(e.value, end))
+        if place.record and tag in OF_RECORD:
+            self.records[-1].setdefault(tag, slice(e.value, end))
         if place.veiled and tag == FRAMES:
             digits = b"".join(re.findall(rb"\d", value[:16]))
             place.image[8] = int(digits or b"0") if len(value) <= 16 else 0
@@ -331,9 +356,16 @@ class Twin(Input):
     def in_order(self, e: Element, place: Place) -> None:
         """What other values depend on stands once and in its place."""
         patient = e.tag == PATIENT_ID and place.depth == 0
+        again = place.record and e.tag == PATIENT_ID and PATIENT_ID in self.records[-1]
         late = patient and place.last > self.barrier
-        depended_on = patient or e.tag == CHARACTER_SET or is_block(e.tag)
-        if late or (depended_on and e.tag <= place.last):
+        top = (MEDIA_CLASS, SYNTAX) if place.meta else (SOP_CLASS,)
+        depended_on = (
+            patient
+            or e.tag == CHARACTER_SET
+            or is_block(e.tag)
+            or (place.depth == 0 and e.tag in top)
+        )
+        if late or again or (depended_on and e.tag <= place.last):
             raise Refused("MISPLACED", e.at)
         place.last = max(place.last, e.tag)
 
@@ -353,6 +385,8 @@ class Twin(Input):
                     raise Refused("OVERRUN", at)
                 inner = Place(encoding, stop, length == UNDEFINED, e.veils, either)
                 inner.depth = outer.depth + 1
+                inner.record = self.directory and e.tag == RECORDS and outer.depth == 0
+                self.records += [{}] * inner.record
                 at = self.data_set(start, inner)
             elif tag in (SEQUENCE_END, ITEM_END) and length == 0:
                 at = start

@@ -134,7 +134,7 @@ def fixed(action: str, vr: str, old: bytes) -> bytes:
         if vr not in TEXT and vr != "UI":
             return bytes(n)
         if len(text) > n and verb == "set-or-keep":
-            return old
+            return old.partition(b"\0")[0].ljust(n, b"\0")
         if len(text) > n and verb == "set-or-blank":
             text = ""
         return text.encode()[:n].ljust(n, b"\0" if vr == "UI" else b" ")
@@ -185,7 +185,12 @@ class Answers:
         if new is None:
             return None
         items = [b"\xfe\xff\x00\xe0" + struct.pack("<I", len(piece)) + piece for piece in new]
-        return b"".join([old[: 8 + sizes[0]], *items, old[at:]])
+        starts = {sum(8 + n for n in sizes[1 : 1 + i]) for i in range(len(new))}
+        offsets, rest = old[8 : 8 + sizes[0]], sizes[0] % 4
+        table = struct.unpack(f"<{sizes[0] // 4}I", offsets[: sizes[0] - rest])
+        if rest or not starts.issuperset(table):
+            offsets = bytes(sizes[0])
+        return b"".join([old[:8], offsets, *items, old[at:]])
 
     def document(self, old: bytes) -> bytes:
         new, _ = blank_document(old[:512], len(old))

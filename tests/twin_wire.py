@@ -42,6 +42,7 @@ class Place:
     either: bool = False  # in a UN, where each item may be explicit or implicit
     fresh: bool = True  # before its first element
     depth: int = 0  # sequences around it
+    record: bool = False  # an item of the sequence of a directory
     last: int = -1  # the greatest tag so far
     creators: dict[tuple[int, int], bytes] = field(default_factory=dict)
     image: dict[int, int] = field(default_factory=dict)

@@ -11,11 +11,12 @@ from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEE
                             WIPE, ZERO, ZERO_TIME, Rule, ScopeRule, creator_hash, creator_of,
                             private_rule_of, rule_of, scope_rule_of)
 from dcmveil.state cimport *
-from dcmveil.tags cimport (CHARACTERISTICS, FLOAT_PIXELS, FRAMES, ITEM, ITEM_END, MEDIA_CLASS, PATIENT_ID,
-                           PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS,
-                           SOP_INSTANCE, STUDY_INSTANCE, TRANSFER_SYNTAX, WAVEFORM_DATA)
+from dcmveil.tags cimport (CHARACTERISTICS, DIRECTORY_RECORDS, FILE_ID, FLOAT_PIXELS, FRAMES, ITEM,
+                           ITEM_END, MEDIA_CLASS, MEDIA_INSTANCE, META_VERSION, PATIENT_ID,
+                           PATIENT_NAME, PIXEL_DATA, SEQUENCE_END, SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE,
+                           STUDY_INSTANCE, TRANSFER_SYNTAX, WAVEFORM_DATA)
 from dcmveil.trial cimport starts_item, tiles
-from dcmveil.vr cimport DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
+from dcmveil.vr cimport CS, DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE, VR_TEXT, vr_flags
 from dcmveil.wire cimport load16, load32, load_tag
 
 
@@ -41,7 +42,14 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
     if e.tag & 0xFFFF == 0 and not group & 1:   # a group length, PS3.5 section 7.2
         e.known = UL
         e.action = KEEP if e.length == 4 and (e.vr == VR_NONE or e.vr == UL) else BLANK
-    elif group == 4 and not m.directory:
+    elif group == 4:
+        if not m.directory:
+            e.action = BLANK
+        elif (e.tag == FILE_ID and m.keep_file_ids and f.record and not f.veiled
+                and (e.vr == CS or e.vr == UN or e.vr == VR_NONE)):
+            e.action = KEEP
+            e.arg = BY_ROW
+    elif e.tag == META_VERSION and e.length != 2:
         e.action = BLANK
     elif m.audio and e.tag == WAVEFORM_DATA:
         e.action = BLANK
@@ -58,6 +66,9 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
         e.action = by_vr
     if e.action == KEEP and e.known == SQ and e.means != SQ:
         e.action = BLANK                        # a sequence that hides in another VR
+    elif (e.action == KEEP and e.means != SQ
+            and (e.known == UI or vr_flags(e.known) & VR_TEXT > vr_flags(e.means) & VR_TEXT)):
+        e.means = e.known       # a UID or a text is looked at as one, whatever its VR says
     # a public tag that the dictionary does not have may be a newer sequence: its items are
     # decided one by one
     if group & 1 and m.rules.walk_private:
@@ -147,7 +158,11 @@ cdef int read_body(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
             return STOPPED
         return _open_sequence(m, f, f.encoding, SNIFF_IMPLICIT)
     if e.length == UNDEFINED:
-        if e.means == OB or e.means == OW:
+        # only pixel data is encapsulated (PS3.5 section A.4): some readers see items of elements in
+        # any other value of undefined length, and in UN always (CP-246)
+        if (e.means == OB or e.means == OW) and e.vr != UN:
+            if e.tag != PIXEL_DATA and e.action == KEEP:
+                e.action = BLANK
             return _open_fragments(m, f, p, left, eof)
         if e.vr != UN and (e.vr != VR_NONE or not (e.tag >> 16 & 1 or e.known == VR_NONE)):
             return fail(m, BAD_UNDEFINED, m.pos, e.tag)
@@ -210,6 +225,8 @@ cdef int read_leaf(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         _watch(m, e)
     elif f.veiled and e.tag >> 16 == 0x28:
         _see_image(f, e, p + e.header_length)
+    elif f.record:
+        watch_record(&m.record, e)
     m.elements += 1
     if m.trace and (action == KEEP or e.length == 0):
         need = left - e.header_length
@@ -268,10 +285,13 @@ cdef void _watch(Machine *m, Element *e) noexcept nogil:
         see(&m.sop_instance, e)
     elif e.tag == SOP_CLASS:
         see(&m.sop_class, e)
-    elif e.tag == MEDIA_CLASS and m.phase == IN_META:
-        see(&m.media_class, e)
-    elif e.tag == TRANSFER_SYNTAX and m.phase == IN_META:
-        see(&m.syntax, e)
+    elif m.phase == IN_META:
+        if e.tag == MEDIA_CLASS:
+            see(&m.media_class, e)
+        elif e.tag == MEDIA_INSTANCE:
+            see(&m.media_instance, e)
+        elif e.tag == TRANSFER_SYNTAX:
+            see(&m.syntax, e)
 
 
 cdef void _see_image(Frame *f, Element *e, const uint8_t *value) noexcept nogil:
@@ -478,6 +498,8 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         op.header_length = 8
         op.encoding = f.encoding
         m.pos += 8
+        if m.directory and f.tag == DIRECTORY_RECORDS and m.depth == 2:
+            return open_record(m, new, op.header)
         return GO
     if tag == SEQUENCE_END and length == 0:
         if f.undefined:

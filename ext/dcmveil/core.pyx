@@ -13,6 +13,7 @@ from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_li
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
 from dcmveil.state cimport Frame, Machine, Op, cut_at
+from dcmveil.tags cimport FIRST_RECORD
 from dcmveil.values cimport write_fixed
 from dcmveil.vr cimport vr_of
 
@@ -33,7 +34,8 @@ VR_NAMES = ("", "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"
 # where a literal does not fit
 CUT, LEAVE, CLEAR = _r.CUT, _r.LEAVE, _r.CLEAR
 # what step() returns
-MORE, SKIP, SYNTAX, BARRIER, DONE = _m.MORE, _m.SKIP, _m.SYNTAX, _m.BARRIER, _m.DONE
+MORE, SKIP, SYNTAX, BARRIER, RECORD, DONE = (
+    _m.MORE, _m.SKIP, _m.SYNTAX, _m.BARRIER, _m.RECORD, _m.DONE)
 # bits of an encoding
 EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE = 0, _m.IMPLICIT, _m.BIG
 UNKNOWN, UNREGISTERED = _m.ENCODING_UNKNOWN, _m.ENCODING_UNREGISTERED
@@ -57,8 +59,10 @@ REASONS = (
     "a sequence whose value does not hold items", "the value is longer than the limit",
     "too many private blocks", "bytes after the last element that are not zero",
     "the encapsulated pixel data of an icon is longer than the limit")
-SPANS = ("syntax", "media_class", "sop_class", "sop_instance", "patient_name", "patient_id",
-         "study_instance", "series_instance")
+SPANS = ("syntax", "media_class", "media_instance", "sop_class", "sop_instance", "patient_name",
+         "patient_id", "study_instance", "series_instance")
+RECORD_SPANS = ("next", "lower", "instance", "patient_name", "patient_id", "study_instance",
+                "series_instance")
 
 
 def _octet(value: int | None) -> int:
@@ -210,8 +214,8 @@ cdef class Rewriter:
     cdef uint8_t fill
     cdef object failure     # the exception that ended this input, raised again at every later call
 
-    def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint directory=False,
-                  bint audio=False, bint accept_cut_pixels=False, trace=None):
+    def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint audio=False,
+                  bint accept_cut_pixels=False, trace=None):
         if not rules.frozen:
             raise ValueError("the rules are not frozen")
         self.machine = <Machine *>calloc(1, sizeof(Machine))
@@ -225,7 +229,6 @@ cdef class Rewriter:
         self.head = self.tail = b""
         machine_reset(self.machine, rules.table)
         self.machine.scout = scout
-        self.machine.directory = directory
         self.machine.audio = audio
         self.machine.accept_cut_pixels = accept_cut_pixels
         self.machine.trace = trace is not None
@@ -238,7 +241,7 @@ cdef class Rewriter:
         free(self.machine)
 
     def step(self, window, size_t filled, bint eof) -> int:
-        """Read on and rewrite. Returns MORE, SKIP, SYNTAX, BARRIER or DONE.
+        """Read on and rewrite. Returns MORE, SKIP, SYNTAX, BARRIER, RECORD or DONE.
 
         Raises DicomError, now and at every later call, when the input is not understood.
         """
@@ -309,9 +312,22 @@ cdef class Rewriter:
         bytes after it are not the ones that the scout saw (deflated, then inflated)."""
         self.machine.known_meta_end = offset
 
-    def set_barrier(self, uint32_t tag) -> None:
-        """A scout stops before the first top-level tag greater than this one."""
-        self.machine.barrier = tag
+    def set_directory(self, bint keep_file_ids) -> None:
+        """It is a DICOMDIR (PS3.10 chapter 8). step() returns RECORD where a directory record
+        begins, but not to a scout, and where it has ended. A scout goes to the end."""
+        self.machine.directory = True
+        self.machine.keep_file_ids = keep_file_ids
+        self.machine.barrier = FIRST_RECORD     # no Patient ID belongs behind it
+
+    @property
+    def record(self) -> tuple[int, int, bool, tuple[tuple[int, int], ...]]:
+        """With RECORD: absolute offsets of the record's item tag and of what follows the item (0:
+        it begins), whether it is big endian, and (absolute offset, length) of each of RECORD_SPANS,
+        (0, 0) where there is none."""
+        cdef _m.Record *r = &self.machine.record
+        cdef _m.Span *spans = &r.next
+        return (r.start, r.end, bool(r.encoding & _m.BIG),
+                tuple([(spans[i].offset, spans[i].length) for i in range(<int>len(RECORD_SPANS))]))
 
     @property
     def position(self) -> int:

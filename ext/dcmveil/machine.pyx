@@ -248,7 +248,7 @@ cdef int _at_top(Machine *m, Frame *f, const uint8_t *p, uint32_t tag) noexcept 
                 return GO
     if tag > m.barrier:
         m.past_barrier = True
-        if m.scout:
+        if m.scout and not m.directory:     # of a DICOMDIR it sees all
             return BARRIER
     return GO
 

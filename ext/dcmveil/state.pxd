@@ -66,6 +66,7 @@ cdef enum:      # Status
     SKIP                        # `skip` input bytes past the window pass unread
     SYNTAX                      # the transfer syntax UID is known; its encoding must be told
     BARRIER                     # a scout has reached its barrier
+    RECORD                      # a record of a DICOMDIR begins (not to a scout) or has ended
     DONE
     STOPPED                     # failed: see fault
 
@@ -139,6 +140,7 @@ cdef struct Frame:
     uint8_t veiled              # inside a blanked sequence
     uint8_t fresh               # no header of this data set was read yet
     uint8_t scope               # of the path rules
+    uint8_t record              # an item of a DICOMDIR's (0004,1220)
     Geometry image              # in a blanked item only
 
 cdef struct Block:              # a private block, PS3.5 section 7.8.1
@@ -186,6 +188,18 @@ cdef struct Span:
     uint32_t length
     uint8_t seen
 
+cdef struct Record:             # a directory record, PS3.3 section F.3.2.2
+    uint64_t start              # absolute offset of its item tag, which links are to
+    uint64_t end                # absolute offset past the item; 0 while it is open
+    uint8_t encoding
+    Span next
+    Span lower
+    Span instance
+    Span patient_name
+    Span patient_id
+    Span study_instance
+    Span series_instance
+
 cdef struct Machine:
     const RuleTable *rules
     uint64_t base               # absolute offset of the window's first byte
@@ -208,6 +222,7 @@ cdef struct Machine:
     # set by the caller
     uint8_t scout               # no operations, no skips; stops at the barrier
     uint8_t directory           # a DICOMDIR: group 0004 belongs here
+    uint8_t keep_file_ids       # its (0004,1500) stay
     uint8_t audio               # a SOP class whose waveform is a voice
     uint8_t accept_cut_pixels
     uint8_t trace               # operations for kept values too
@@ -222,6 +237,7 @@ cdef struct Machine:
     # values of the top level, for the caller to look at, in the order of SPANS in core.pyx
     Span syntax
     Span media_class
+    Span media_instance
     Span sop_class
     Span sop_instance
     Span patient_name
@@ -230,6 +246,7 @@ cdef struct Machine:
     Span series_instance
     Span characteristics        # (0008,0300), its items
     uint8_t characteristics_encoding
+    Record record               # of a DICOMDIR: the last one that began
     uint64_t meta_end
     uint64_t elements
     uint64_t counts[16]         # values per action
@@ -247,6 +264,8 @@ cdef Op *new_op(Machine *m, uint8_t kind) noexcept nogil
 cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done,
                    uint32_t length) noexcept nogil
 cdef void see(Span *span, Element *e) noexcept nogil
+cdef int open_record(Machine *m, Frame *f, uint64_t start) noexcept nogil
+cdef void watch_record(Record *r, Element *e) noexcept nogil
 cdef void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil
 cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veiled, uint32_t tag,
                        uint32_t length, uint64_t start) noexcept nogil

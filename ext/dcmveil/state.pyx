@@ -3,7 +3,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from dcmveil.rules cimport ZERO
-from dcmveil.tags cimport CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PIXEL_DATA
+from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, LOWER_RECORD, MEDIA_CLASS,
+                           NEXT_RECORD, PATIENT_ID, PATIENT_NAME, PIXEL_DATA, REFERENCED_INSTANCE,
+                           SERIES_INSTANCE, SOP_CLASS, STUDY_INSTANCE, TRANSFER_SYNTAX)
 
 cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
 
@@ -40,6 +42,33 @@ cdef void see(Span *span, Element *e) noexcept nogil:
         span.seen = True
         span.offset = e.value
         span.length = e.length
+
+
+cdef int open_record(Machine *m, Frame *f, uint64_t start) noexcept nogil:
+    """The item at `start`, now open in f, is a directory record."""
+    f.record = True
+    memset(&m.record, 0, sizeof(Record))
+    m.record.start = start
+    m.record.encoding = f.encoding
+    return GO if m.scout else RECORD
+
+
+cdef void watch_record(Record *r, Element *e) noexcept nogil:
+    """What links a directory record, and what tells whose and which it is."""
+    if e.tag == NEXT_RECORD:
+        see(&r.next, e)
+    elif e.tag == LOWER_RECORD:
+        see(&r.lower, e)
+    elif e.tag == REFERENCED_INSTANCE:
+        see(&r.instance, e)
+    elif e.tag == PATIENT_NAME:
+        see(&r.patient_name, e)
+    elif e.tag == PATIENT_ID:
+        see(&r.patient_id, e)
+    elif e.tag == STUDY_INSTANCE:
+        see(&r.study_instance, e)
+    elif e.tag == SERIES_INSTANCE:
+        see(&r.series_instance, e)
 
 
 cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil:
@@ -126,6 +155,9 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
     m.n_blocks = f.blocks
     m.depth -= 1
     m.pos += delimiter
+    if f.record:
+        m.record.end = m.pos
+        return RECORD
     return GO
 
 
@@ -138,7 +170,9 @@ cdef int note_order(Machine *m, Frame *f) noexcept nogil:
         if tag == PATIENT_ID and m.depth == 0 and f.last_tag > m.barrier:
             return fail(m, MISPLACED, m.pos, tag)
         f.last_tag = tag
-    elif (tag == CHARACTER_SET or (tag == PATIENT_ID and m.depth == 0)
-            or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)):
+    elif (tag == CHARACTER_SET or (tag >> 16 & 1 and 0x10 <= element <= 0xFF)
+            or (tag == PATIENT_ID and f.record and m.record.patient_id.seen)
+            or (m.depth == 0 and (tag == PATIENT_ID or tag == SOP_CLASS or (m.phase == IN_META
+                and (tag == MEDIA_CLASS or tag == TRANSFER_SYNTAX))))):
         return fail(m, MISPLACED, m.pos, tag)
     return GO

@@ -90,6 +90,7 @@ cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept 
     cdef uint8_t flags = vr_flags(op.vr)
     cdef uint8_t action = op.action
     cdef const Literal *literal
+    cdef uint8_t *nul
     if action == KEEP:
         return
     if action == LITERAL:
@@ -100,6 +101,11 @@ cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept 
                     _padded(op, span, literal.data, literal.length, 0 if op.vr == UI else c' ')
                 else:
                     memset(span, 0 if op.vr == UI else c' ', op.length)
+                return
+            # the old text stays, but for what is behind a NUL; so short a value is whole in its span
+            nul = <uint8_t *>memchr(span, 0, op.length)
+            if nul != NULL:
+                memset(nul, 0, op.length - (nul - span))
             return
         action = BLANK
     if not flags & VR_TEXT or (action != BLANK and action != DUMMY):

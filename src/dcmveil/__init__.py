@@ -12,8 +12,11 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _HOME = {  # public name -> module, and the name in there where it is another
+    "ArchiveError": "errors",
+    "ArchiveReport": "faces.archive",
     "DcmveilError": "errors",
     "DicomError": "errors",
+    "FileError": "errors",
     "KeyFileError": "errors",
     "NotDicomError": "errors",
     "Profile": "profile",
@@ -29,8 +32,11 @@ _HOME = {  # public name -> module, and the name in there where it is another
     "write_key": "keys",
 }
 __all__ = [
+    "ArchiveError",
+    "ArchiveReport",
     "DcmveilError",
     "DicomError",
+    "FileError",
     "KeyFileError",
     "NotDicomError",
     "Profile",
@@ -49,7 +55,16 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import DcmveilError, DicomError, KeyFileError, NotDicomError, UsageError
+    from .errors import (
+        ArchiveError,
+        DcmveilError,
+        DicomError,
+        FileError,
+        KeyFileError,
+        NotDicomError,
+        UsageError,
+    )
+    from .faces.archive import ArchiveReport
     from .keys import new_key, read_key, write_key
     from .profile import Profile
     from .profile import load as load_profile

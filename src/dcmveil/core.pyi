@@ -28,6 +28,7 @@ MORE: int
 SKIP: int
 SYNTAX: int
 BARRIER: int
+RECORD: int
 DONE: int
 EXPLICIT_LE: int
 IMPLICIT_LE: int
@@ -38,6 +39,7 @@ PATIENT_ID: int
 NOTE_NAMES: tuple[str, ...]
 REASONS: tuple[str, ...]
 SPANS: tuple[str, ...]
+RECORD_SPANS: tuple[str, ...]
 
 Buffer = bytearray | memoryview
 # (action, value bytes, VR, geometry of an icon | length of a document | argument of the rule)
@@ -92,7 +94,6 @@ class Rewriter:
         answer: Callable[[list[Ask]], list[Answer]],
         *,
         scout: bool = False,
-        directory: bool = False,
         audio: bool = False,
         accept_cut_pixels: bool = False,
         trace: list[Trace] | None = None,
@@ -105,7 +106,9 @@ class Rewriter:
     def cut(self, offset: int) -> None: ...
     def set_encoding(self, encoding: int) -> None: ...
     def set_meta_end(self, offset: int) -> None: ...
-    def set_barrier(self, tag: int) -> None: ...
+    def set_directory(self, keep_file_ids: bool) -> None: ...
+    @property
+    def record(self) -> tuple[int, int, bool, tuple[tuple[int, int], ...]]: ...
     def span(self, name: str) -> tuple[int, int] | None: ...
     @property
     def position(self) -> int: ...

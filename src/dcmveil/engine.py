@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .profile import Profile
     from .pseudonyms import Pseudonyms, PseudonymTable
 
+    Crosswalk = list[tuple[str, bytes, bytes]]  # (kind, old, new)
+
 # How the data set of each kind of transfer syntax is encoded (PS3.5 annex A).
 _ENCODING_OF_KIND = {
     "implicit-le": core.IMPLICIT_LE,
@@ -70,9 +72,11 @@ class Engine:
             return None if ours else core.UNREGISTERED, False
         return _ENCODING_OF_KIND.get(kind), kind == "deflated"
 
-    def answers(self, syntax: str, patient_id: bytes, second_run: bool) -> Answers:
+    def answers(
+        self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
+    ) -> Answers:
         """What gives the core new values for one input of that transfer syntax and patient."""
-        return Answers(self, syntax, patient_id, second_run)
+        return Answers(self, syntax, patient_id, second_run, crosswalk)
 
     @property
     def dates(self) -> DateShifter:
@@ -111,14 +115,23 @@ class Answers:
     """New values for one input. `notes` counts what a user should know of.
 
     second_run: the input bears the mark of an earlier run, so its keyed values stay.
+    crosswalk: gets (kind, old, new) of every UID and pseudonym that becomes another one.
     """
 
-    def __init__(self, engine: Engine, syntax: str, patient_id: bytes, second_run: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        syntax: str,
+        patient_id: bytes,
+        second_run: bool,
+        crosswalk: Crosswalk | None = None,
+    ) -> None:
         self.notes: dict[str, int] = {}
         self._engine = engine
         self._syntax = syntax
         self._patient_id = patient_id
         self._second_run = second_run
+        self._crosswalk = crosswalk
         self._days: int | None = None
         self._days_known = False
         self._new_uids = engine.uids.keep_value if second_run else engine.uids.map_value
@@ -142,7 +155,26 @@ class Answers:
                 new.append(value if self._second_run else self._engine.hash_value(value))
             else:
                 new.append(self._date(action, value, core.VR_NAMES[vr]))
+        if self._crosswalk is not None:
+            self._remember(self._crosswalk, asks, new)
         return new
+
+    def _remember(self, crosswalk: Crosswalk, asks: list[Ask], answers: list[Answer]) -> None:
+        for (action, old, _, about), new in zip(asks, answers, strict=True):
+            if old == new or not isinstance(new, bytes):
+                continue
+            if action in (core.UID, core.CHECK_UID):
+                # the padding of several values stands behind the last of them
+                for one, other in zip(old.split(b"\\"), new.split(b"\\"), strict=True):
+                    crosswalk.append(("uid", one, other))
+            elif action == core.PSEUDONYM:
+                crosswalk.append((PSEUDONYM_KINDS[about], old, new))
+
+    def set_patient(self, patient_id: bytes) -> None:
+        """Whose the values are that are asked for from now on: a DICOMDIR has many patients."""
+        if patient_id != self._patient_id:
+            self._patient_id = patient_id
+            self._days_known = False
 
     def _date(self, action: int, value: bytes, vr: str) -> bytes:
         from . import dates
@@ -190,6 +222,24 @@ class Answers:
         return fill.head, fill.fill, fill.tail
 
 
+class Looker(Engine):
+    """Of an engine whose sessions only look: no value is replaced that the key would decide, no
+    pseudonym is missing, so an output is walked like its original."""
+
+    def __init__(self, engine: Engine) -> None:
+        vars(self).update(vars(engine))
+
+    def answers(
+        self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
+    ) -> Answers:
+        return _Echo(self, syntax, patient_id, second_run)
+
+
+class _Echo(Answers):
+    def __call__(self, asks: list[Ask]) -> list[Answer]:
+        return [(b"", 0, b"") if action == core.DOCUMENT else value for action, value, _, _ in asks]
+
+
 def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> bytes | str:
     """Encapsulated pixel data of the same fragments with a blank image in them, or why not."""
     from .codestreams import Geometry, blank_fragments
@@ -201,6 +251,14 @@ def _blank_pixels(syntax: str, fragments: bytes, geometry: tuple[int, ...]) -> b
     if blank is None:
         return "no blank image of the same size and transfer syntax fits this icon"
     new = bytearray(fragments)
+    table, size = pieces[0]
+    first = pieces[1][0]
+    offsets = {(start - first).to_bytes(4, "little") for start, _ in pieces[1:]}
+    if any(
+        fragments[i : min(i + 4, table + size)] not in offsets
+        for i in range(table, table + size, 4)
+    ):
+        new[table : table + size] = bytes(size)  # a Basic Offset Table of something else
     for (start, length), piece in zip(pieces[1:], blank, strict=True):
         new[start : start + length] = piece
     return bytes(new)

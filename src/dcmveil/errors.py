@@ -15,6 +15,11 @@ class KeyFileError(UsageError):
     """A key file that is missing, unreadable, not a key, or in the way of a new one."""
 
 
+class FileError(DcmveilError):
+    """A file that must not be read or written as asked: a link, a device, one that would have to
+    change its length. The reason shows no path."""
+
+
 class DicomError(DcmveilError):
     """Input that is not DICOM as PS3.5 and PS3.10 define it, or that must not be passed on.
 
@@ -38,3 +43,20 @@ class DicomError(DcmveilError):
 
 class NotDicomError(DicomError):
     """Input that is no DICOM at all, by its first bytes: trees and archives skip it."""
+
+
+class ArchiveError(DcmveilError):
+    """An archive that is cut off or damaged, so that its next member cannot be found, or input
+    that is no archive. What was written until then is not whole.
+
+    `offset` is in bytes from the start of the archive, after its compression was undone.
+    """
+
+    def __init__(self, offset: int | None, reason: str) -> None:
+        super().__init__(offset, reason)
+        self.offset = offset
+        self.reason = reason
+
+    def __str__(self) -> str:
+        place = "" if self.offset is None else f"offset {self.offset}: "
+        return f"{place}{self.reason}"

@@ -48,10 +48,10 @@ _PIXEL_DATA = 0x7FE00010
 
 # What stands between two values: item tags and delimiters, in both byte orders, then the header of
 # a data element. The trace knows all headers but those of encapsulated data (PS3.5 section A.4).
-_MARKERS = re.compile(
+MARKERS = re.compile(
     rb"(?:(?:\xfe\xff[\x00\x0d\xdd]\xe0|\xff\xfe\xe0[\x00\x0d\xdd]).{4})*", re.DOTALL
 )
-_ENCAPSULATED = re.compile(rb"(.{4})(?:(O[BW])\0\0)?\xff{4}(?=(\xff\xfe)?)", re.DOTALL)
+ENCAPSULATED = re.compile(rb"(.{4})(?:(O[BW])\0\0)?\xff{4}(?=(\xff\xfe)?)", re.DOTALL)
 
 
 class Edit:
@@ -314,14 +314,14 @@ class _Spans:
         old, new = step.cut(start, end)
         if old != new:
             self._see_tail(start, old, new)
-        markers = _MARKERS.match(old)
+        markers = MARKERS.match(old)
         assert markers is not None  # it may be empty
         seen = markers.end()
-        header = _ENCAPSULATED.match(old, seen)
+        header = ENCAPSULATED.match(old, seen)
         if header is not None and not (followed and header.end() == len(old)):
             self._see_encapsulated(start, header)
             seen = header.end()
-        return _MARKERS.fullmatch(old, seen) is None
+        return MARKERS.fullmatch(old, seen) is None
 
     def _see_tail(self, offset: int, old: bytes, new: bytes) -> None:
         last = self._ready[-1] if self._ready else None

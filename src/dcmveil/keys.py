@@ -12,9 +12,9 @@ import os
 # A pipe runs one process per file, and hashlib takes milliseconds to import (it loads OpenSSL).
 # The module below is the one that hashlib itself takes blake2b from; some builds leave it out.
 try:
-    from _blake2 import blake2b
+    from _blake2 import blake2b as blake2b
 except ImportError:
-    from hashlib import blake2b
+    from hashlib import blake2b as blake2b
 
 from .errors import KeyFileError, UsageError
 

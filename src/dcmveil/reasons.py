@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Place = tuple[tuple[int, int], ...]
 
 _MEDIA_CLASS, _SOP_CLASS, _WAVEFORM_DATA = 0x00020002, 0x00080016, 0x54001010
+_FILE_ID = 0x00041500
 _CREATOR_LIMIT = 128  # bytes; the core takes nothing longer for a private creator
 _WHOLE_LIMIT = 65536  # bytes; the core sees no longer value whole
 TEXT = frozenset(
@@ -72,8 +73,9 @@ class Reasons:
     def of(self, entry: Trace) -> tuple[int, str]:
         """The action that the profile leads to, and why.
 
-        Two things are taken from the trace and not decided again: whether a private creator is a
-        known one, and whether the file declares a private element safe.
+        Three things are taken from the trace and not decided again: whether a private creator is a
+        known one, whether the file declares a private element safe, and whether the file names in
+        a DICOMDIR are to stay.
         """
         place, tag, vr_number, actual, _, _, _, _, total, old, new = entry
         vr = core.VR_NAMES[vr_number]
@@ -88,6 +90,8 @@ class Reasons:
         action, why, whole = self._decide(place, tag, vr, veil, total)
         if tag >> 16 & 1 and actual == core.KEEP != action and veil is None and total:
             action, why = core.KEEP, "declared safe by the file itself in (0008,0300)"
+        if tag == _FILE_ID and self._directory and actual == core.KEEP != action and total:
+            action, why = core.KEEP, "asked for: the files keep their names"
         if new is None:
             veils = veil is not None or (whole and action not in (core.KEEP, core.UID))
             self._open.append(_Open(tag, veils, why))

@@ -8,7 +8,8 @@ The caller reads into `room()`, says how much with `push`, writes what comes bac
 Two rewriters walk the same bytes. The scout goes ahead up to the barrier, the first top-level tag
 after Patient ID, and changes nothing; then what it saw (transfer syntax, SOP class, run mark) is
 known, and the second one starts at byte 0 and rewrites. Until the barrier all is held, because
-the mark in the preamble depends on what comes before it.
+the mark in the preamble depends on what comes before it. Of a DICOMDIR the scout sees all, since
+any of its records may belong to a patient whose record stands behind it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .core import Answer, Ask, Trace
-    from .engine import Engine
+    from .directory import Directory
+    from .engine import Answers, Crosswalk, Engine
 
     Watch = Callable[[int, bytes, bytes], None]
 
@@ -35,7 +37,6 @@ HOLD_LIMIT = 64 << 20
 # Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
 # so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
 INFLATE_LIMIT = 16 << 30
-_DIRECTORY_BARRIER = 0x00041200  # a DICOMDIR has no Patient ID at its top level
 # New values for the report: name of the span in the core -> attribute
 _NEW_VALUES = {
     "patient_id": "patient_id",
@@ -52,9 +53,13 @@ _REFUSED_MARKS = {
 class Session:
     """The state of one input. `done` once all is settled; then `report` is complete.
 
+    keep_file_ids: of a DICOMDIR, (0004,1500) Referenced File ID stays as it is, because the files
+    keep their names (in place, or in a tree whose names are kept).
+
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated.
+    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
+    pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -63,25 +68,32 @@ class Session:
         *,
         accept_cut_pixels: bool = False,
         ignore_mark: bool = False,
+        keep_file_ids: bool = False,
         hold_limit: int = HOLD_LIMIT,
         inflate_limit: int = INFLATE_LIMIT,
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
         self._accept_cut_pixels = accept_cut_pixels
         self._ignore_mark = ignore_mark
+        self._keep_file_ids = keep_file_ids
         self._hold_limit = hold_limit
         self._inflate_limit = inflate_limit
         self._window = bytearray(window)
         self._trace = trace
         self._watch = watch
+        self._crosswalk = crosswalk
+        self._old_patient_id = b""
         self._filled = 0
         self._scout: core.Rewriter | None = core.Rewriter(
             engine.profile.rules, _no_answers, scout=True
         )
         self._rewriter: core.Rewriter | None = None
+        self._answers: Answers | None = None
+        self._directory: Directory | None = None  # of a DICOMDIR
         self._encoding = core.UNKNOWN
         self._notes: dict[str, int] = {}
         self._held = True
@@ -100,6 +112,21 @@ class Session:
     def skip(self) -> int:
         """Bytes of input that go straight to the output before the next push."""
         return 0 if self._packed is not None else self._skip
+
+    @property
+    def directory(self) -> bool:
+        """Whether it is a DICOMDIR; known before the first byte comes back."""
+        return self._directory is not None
+
+    @property
+    def deflated(self) -> bool:
+        """Whether the data set is deflated; known before the first byte comes back."""
+        return self._packed is not None
+
+    @property
+    def packed_from(self) -> int | None:
+        """Offset of the deflated data set in the input; None: it is not deflated, or not known."""
+        return None if self._packed is None else self._packed.start
 
     def room(self) -> memoryview:
         """Where to read input into, never empty. Release it before the next call."""
@@ -158,6 +185,9 @@ class Session:
             if self._packed is not None:
                 return False
             status = scout.step(self._window, self._filled, eof)
+        while status == core.RECORD:
+            self._add_record(scout)
+            status = scout.step(self._window, self._filled, eof)
         if status == core.MORE:
             self._check_hold(scout.position + scout.need)
             self._make_room(scout)
@@ -173,8 +203,11 @@ class Session:
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if self._is_directory(scout):
-            scout.set_barrier(_DIRECTORY_BARRIER)
+        if self._text_of(scout, "media_class") == DICOMDIR_CLASS:
+            from .directory import Directory
+
+            self._directory = Directory()
+            scout.set_directory(self._keep_file_ids)
         scout.set_encoding(encoding)
         self._encoding = encoding
         self.report.transfer_syntax = uid
@@ -184,33 +217,42 @@ class Session:
     def _check_hold(self, position: int) -> None:
         if position > self._hold_limit:
             reason = "more bytes stand before the end of the patient's attributes than are held"
+            if self._directory is not None:
+                reason = "a DICOMDIR is held as a whole, and this one has more bytes than are held"
             raise DicomError(self._hold_limit, None, reason)
 
     def _begin(self, scout: core.Rewriter) -> None:
         """All that the rewriting depends on is in the window: start it from byte 0."""
         engine = self._engine
+        identity = self._identity(scout)
         if scout.has_preamble:
             preamble = bytes(self._window[:MARK_BYTES])
-            state = engine.mark.check(preamble, *self._identity(scout))
+            state = engine.mark.check(preamble, *identity)
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
+        self._old_patient_id = self._value(scout, "patient_id")
         answers = engine.answers(
-            self.report.transfer_syntax, self._value(scout, "patient_id"), self.report.second_run
+            self.report.transfer_syntax,
+            self._old_patient_id,
+            self.report.second_run,
+            self._crosswalk,
         )
         self._notes = answers.notes
+        self._answers = answers
         self._rewriter = core.Rewriter(
             engine.profile.rules,
             answers,
-            directory=self._is_directory(scout),
-            audio=self._text_of(scout, "sop_class") in AUDIO_CLASSES,
+            audio=not AUDIO_CLASSES.isdisjoint(
+                self._text_of(scout, name) for name in ("sop_class", "media_class")
+            ),
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
         )
         if engine.profile.draft.honours_characteristics:
             self._declare_safe(scout, self._rewriter)
-        if self._is_directory(scout):
-            self._rewriter.set_barrier(_DIRECTORY_BARRIER)
+        if self._directory is not None:
+            self._rewriter.set_directory(self._keep_file_ids)
         self._rewriter.set_meta_end(scout.meta_end)
         self._barrier = scout.position
         self._scout = None
@@ -237,16 +279,40 @@ class Session:
     def _text_of(self, rewriter: core.Rewriter, name: str) -> str:
         return self._value(rewriter, name).partition(b"\0")[0].strip().decode("latin-1")
 
-    def _is_directory(self, rewriter: core.Rewriter) -> bool:
-        return self._text_of(rewriter, "media_class") == DICOMDIR_CLASS
-
     def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
         """What the run mark is bound to."""
+        if self._directory is not None:
+            return self._value(rewriter, "media_instance"), self._directory.take_seen(), b""
         return (
             self._value(rewriter, "sop_instance"),
             self._value(rewriter, "patient_id"),
             self._value(rewriter, "patient_name"),
         )
+
+    # -- the records of a DICOMDIR -----------------------------------------------------------
+
+    def _add_record(self, scout: core.Rewriter) -> None:
+        """The scout has seen one more."""
+        assert self._directory is not None
+        start, _, big, _ = scout.record
+        self._directory.add(start, big, self._record_values(scout))
+
+    def _at_record(self, rewriter: core.Rewriter) -> None:
+        """The rewriter enters or leaves one."""
+        assert self._directory is not None
+        assert self._answers is not None
+        start, end, _, _ = rewriter.record
+        if end:
+            self._directory.see(self._record_values(rewriter))
+        self._answers.set_patient(b"" if end else self._directory.patient_of(start))
+
+    def _record_values(self, rewriter: core.Rewriter) -> list[bytes]:
+        """The values of core.RECORD_SPANS as they stand in the window."""
+        base = rewriter.base
+        return [
+            bytes(self._window[offset - base : offset - base + length]) if length else b""
+            for offset, length in rewriter.record[3]
+        ]
 
     # -- past the barrier --------------------------------------------------------------------
 
@@ -257,6 +323,9 @@ class Session:
         status = rewriter.step(self._window, self._filled, eof)
         if status == core.SYNTAX:
             rewriter.set_encoding(self._encoding)
+            status = rewriter.step(self._window, self._filled, eof)
+        while status == core.RECORD:
+            self._at_record(rewriter)
             status = rewriter.step(self._window, self._filled, eof)
         if self._new_values:
             self._see_new_values(rewriter)
@@ -312,6 +381,9 @@ class Session:
 
     def _finish(self, rewriter: core.Rewriter) -> None:
         self.done = True
+        if self._crosswalk is not None and self._old_patient_id:
+            row = ("patient-id", self._old_patient_id, self.report.patient_id.encode("latin-1"))
+            self._crosswalk.append(row)
         self.report.elements = rewriter.elements
         self.report.actions = rewriter.counts
         self.report.notes = rewriter.notes | self._notes

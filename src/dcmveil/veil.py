@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import Engine
+from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
@@ -12,14 +12,23 @@ from .session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
 
     from .core import Trace
+    from .engine import Crosswalk
+    from .faces.archive import ArchiveReport, OnMember
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
     from .report import Report
     from .session import Watch
+    from .trees import Summary
+    from .trees.record import Result
+    from .verify import Verdict
+
+    Path = str | os.PathLike[str]
 
 Bytes = bytes  # inside the class, `bytes` is the method
 
@@ -41,6 +50,8 @@ class Veil:
     pseudonyms         a table of your own, from `load_pseudonyms`; a Patient ID that is missing
                        there is an error for its file
     accept_cut_pixels  take files that end inside their pixel data, which are common, as they are
+    keep_file_ids      keep the file names in a DICOMDIR, (0004,1500), for files that keep theirs;
+                       they often hold names or numbers of patients
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
     inflate_limit      bytes that a deflated data set may inflate to, before it is refused
@@ -59,6 +70,7 @@ class Veil:
         uid_root: str = "2.25",
         pseudonyms: PseudonymTable | None = None,
         accept_cut_pixels: bool = False,
+        keep_file_ids: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
         inflate_limit: int = INFLATE_LIMIT,
@@ -70,20 +82,44 @@ class Veil:
                 raise UsageError(f"{name} must be at least one byte")
         self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
+        self.key = key
+        self._uid_root = uid_root
         self._accept_cut_pixels = accept_cut_pixels
+        self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
         self._inflate_limit = inflate_limit
 
-    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+    def session(
+        self,
+        trace: list[Trace] | None = None,
+        watch: Watch | None = None,
+        crosswalk: Crosswalk | None = None,
+        *,
+        keep_file_ids: bool | None = None,
+    ) -> Session:
         """The state machine of one input, without I/O, for those who bring their own loop, or want
-        to look on (see Session)."""
+        to look on (see Session). keep_file_ids: for this input alone, None: as for all."""
         return Session(
             self._engine,
             accept_cut_pixels=self._accept_cut_pixels,
+            keep_file_ids=self._keep_file_ids if keep_file_ids is None else keep_file_ids,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
             inflate_limit=self._inflate_limit,
+            trace=trace,
+            watch=watch,
+            crosswalk=crosswalk,
+        )
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        """A session for walking an output: it replaces no value by the key or a table, and asks
+        for no run mark. Its own output is of no use."""
+        return Session(
+            Looker(self._engine),
+            accept_cut_pixels=self._accept_cut_pixels,
+            ignore_mark=True,
+            hold_limit=self._hold_limit,
             trace=trace,
             watch=watch,
         )
@@ -106,9 +142,118 @@ class Veil:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
         return Reader(self.session(), src)
 
+    def copy(self, src: Path, dst: Path, **options: Any) -> Report:
+        """Rewrite one file into another: bulk is copied by the kernel, and dst appears whole or not
+        at all. Where dst is a folder the output is named by its new UIDs. `options` as for `tree`.
+
+        Raises DicomError, UsageError, FileExistsError for a dst that is there (unless overwrite)
+        and holds something else, and OSError.
+        """
+        from .trees.single import copy
+
+        return copy(self.session, self.identity, self.key, src, dst, options)
+
+    def patch(self, path: Path, **options: Any) -> Report:
+        """Rewrite one file in place, touching only what changes, once all of it was understood.
+        `options` as for `tree`.
+
+        Raises DicomError, UsageError, FileError (a symbolic link, a second hard link, a deflated
+        data set), JournalError, and OSError; then the file is as it was.
+        """
+        from .trees.single import patch
+
+        return patch(self.session, self.identity, self.key, path, options)
+
+    def tree(
+        self,
+        src: Path,
+        dst: Path | None = None,
+        *,
+        on_file: Callable[[dict[str, Any]], None] | None = None,
+        **options: Any,
+    ) -> Summary:
+        """Rewrite all DICOM files of a folder into another one, or in place where dst is None.
+
+        on_file  called with the record of each file (docs/trees.md), in the order of the report
+        options  those of `trees.Options`: jobs, names, keep_names, overwrite, report, resume, ...
+
+        A file that fails is listed, and stops no other. Raises UsageError, JournalError, and
+        OSError where the folders themselves cannot be used.
+        """
+        from .trees import Options, run
+
+        def call(result: Result) -> None:
+            if on_file is not None:
+                on_file(result.record)
+
+        return run(
+            self.session, self.identity, self.key, src, dst, Options(**options), on_file=call
+        )
+
+    @property
+    def identity(self) -> str:
+        """A digest, under the key, of all that an output depends on beside its input: a report is
+        resumed by the same veil alone."""
+        from .keys import keyed_hash
+
+        digest = keyed_hash(self.key, "run", 16)
+        digest.update(self.profile.digest)
+        settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
+        digest.update(repr(settings).encode())
+        return digest.hexdigest()
+
+    def tar(
+        self,
+        src: Readable,
+        dst: Writable,
+        *,
+        names: str | None = None,
+        keep_names: bool = False,
+        to: str | None = None,
+        compress: str | None = None,
+        others: bool = False,
+        dicomdir: bool = False,
+        on_member: OnMember | None = None,
+    ) -> ArchiveReport:
+        """Rewrite a tar (plain, gzip or zstd) or a zip, member by member, in bounded memory; a zip
+        must be seekable.
+
+        names       a template for the names of members (see docs/archives.md); by default they
+                    are made of the new UIDs
+        keep_names  members keep their names
+        to          "tar" or "zip", by default as the input
+        compress    "none", "gzip" or "zstd", by default as the input
+        others      copy members that are no DICOM as they are; needs keep_names
+        dicomdir    rewrite a DICOMDIR, which is skipped otherwise
+        on_member   called for each member with a record ready for JSON, and with its old name
+
+        A member that is refused is left out and counted in the report. Raises ArchiveError where
+        the archive is cut off or damaged (then what was written is not whole), and UsageError.
+        """
+        from .faces.archive import Archive
+        from .faces.names import Names
+
+        archive = Archive(
+            # a DICOMDIR goes on naming files that keep their names
+            lambda: self.session(keep_file_ids=True if keep_names else None),
+            Names(names, keep=keep_names, key=self.key),
+            to=to,
+            compress=compress,
+            others=others,
+            dicomdir=dicomdir,
+        )
+        return archive.run(src, dst, on_member)
+
     def plan(self, source: Source) -> Iterator[Edit]:
         """What would change in a path, bytes or a binary file, and why; nothing is touched. Raises
         DicomError where the input would be refused, after what comes before it."""
         from .inspect import edits
 
         return edits(self, source)
+
+    def verify(self, before: BinaryIO, after: BinaryIO, *, pixels: bool = True) -> Verdict:
+        """Whether an output keeps the promises; both files must be able to seek. Without `pixels`
+        pixel data is not read. Raises DicomError if the original is refused, and OSError."""
+        from .verify import check
+
+        return check(self, before, after, pixels=pixels)

@@ -252,9 +252,11 @@ def _check_plan(case: Case, whole: Run, packed_at: int | None) -> None:
     reasons = Reasons(of.profile)
     for entry in _look_on(case, case.file)[1]:
         _, tag, vr, taken, _, offset, done, *_ = entry
-        if done or taken == core.WIPE or tag & 0xFFFF == 0:
-            continue  # whether a group length was written as UN is not in the trace
+        if done or taken == core.WIPE:
+            continue
         action, why = reasons.of(entry)
+        if tag & 0xFFFF == 0:
+            continue  # whether a group length was written as UN is not in the trace
         # zeros either way; a fragment does not look like the document that it might be part of
         zeros = taken == core.BLANK and core.VR_NAMES[vr] == "OB"
         assert action == taken or zeros, f"{tag:08X} at {offset}: {taken}, not {action}: {why}"

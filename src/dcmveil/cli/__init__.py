@@ -43,12 +43,34 @@ class Plan:
         self.new_key_file: str | None = None
         self.format = "table"
         self.conformance = False
+        # of copy and patch; the other options of a run have their defaults in trees.Options
+        self.source = self.target = ""
+        self.paths: list[str] = []
+        self.files_from: str | None = None
+        self.null = False
+        self.progress: str | None = None
         # of inspect
         self.file = "-"
         self.json = False
         self.show_values = False
         self.changes = False
         self.color = True
+        # of tar, which shares some with copy; the defaults are those of trees.Options
+        self.input = self.output = "-"
+        self.names: str | None = None
+        self.keep_names = False
+        self.to: str | None = None
+        self.compress: str | None = None
+        self.others = False
+        self.dicomdir = False
+        self.overwrite = False
+        self.report_paths = False
+        # of verify
+        self.before = ""
+        self.after = ""
+        self.allow_missing = False
+        self.all_identifiers = False
+        self.pixels = True
 
 
 # The options of the pipe that are understood without argparse.

@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from .. import __version__
-from . import Plan, inspecting, option_names
+from . import Plan, archiving, files, inspecting, option_names, verifying
 from .pipe import run_pipe
 from .profiles import FORMATS, check_profile, list_profiles, show_profile
 
@@ -25,6 +25,10 @@ examples:
 exit status: 0 done, 1 the input was refused or could not be read or written, 2 wrong usage,
 130 interrupted. The data goes to standard output, words to standard error."""
 
+# Anything else in the first place belongs to the pipe, which needs no command.
+_COMMANDS = ("stream", "copy", "patch", "tar", "verify", "inspect", "profile", "key")
+_NAMED = (*_COMMANDS, "-h", "--help", "--version")
+
 
 def parse(arguments: list[str]) -> Plan:
     """The plan of an invocation. Exits with 2 on wrong usage, with 0 after --help."""
@@ -32,7 +36,7 @@ def parse(arguments: list[str]) -> Plan:
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    named = arguments[0] in ("stream", "inspect", "profile", "key", "-h", "--help", "--version")
+    named = arguments[0] in _NAMED
     plan = parser.parse_args(arguments if named else ["stream", *arguments], namespace=Plan())
     assert isinstance(plan, Plan)
     return plan
@@ -71,9 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         "then in a temporary file)",
     )
 
+    files.add_parsers(commands, _add_common)
     _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
 
     inspecting.add_parser(commands, _add_common)
+    archiving.add_parser(commands, _add_common)
+    verifying.add_parser(commands, _add_common)
     key = commands.add_parser("key", help="make a key", description="Keys of a project.")
     key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = key_commands.add_parser(

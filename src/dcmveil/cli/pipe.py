@@ -12,13 +12,13 @@ from . import say
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeVar
 
     from ..pseudonyms import PseudonymTable
     from ..report import Report
     from . import Plan
 
-    Run = Callable[[Veil, BinaryIO, BinaryIO], Report]
+    Outcome = TypeVar("Outcome")
 
 SPOOL = 16 << 20  # bytes that --atomic holds in memory before it takes a temporary file
 
@@ -26,19 +26,25 @@ SPOOL = 16 << 20  # bytes that --atomic holds in memory before it takes a tempor
 def run_pipe(plan: Plan) -> int:
     """De-identify standard input to standard output; the exit status."""
     veil = make_veil(plan)
-    if os.isatty(1):
-        raise UsageError("standard output is a terminal; send the data to a file or a pipe")
-    if _same_file(0, 1):
+    check_standard_output()
+    if same_file(0, 1):
         raise UsageError("standard input and standard output are the same file")
     with (
         open(0, "rb", buffering=0, closefd=False) as src,
         open(1, "wb", buffering=0, closefd=False) as dst,
     ):
-        report = _run_whole(_run_atomic if plan.atomic else Veil.stream, veil, src, dst)
+        run = _run_atomic if plan.atomic else Veil.stream
+        report = whole(dst, lambda: run(veil, src, dst))
     if not plan.quiet:
         for line in report.warnings():
             say(f"note: {line}")
     return 0
+
+
+def check_standard_output() -> None:
+    """Raises UsageError for a terminal."""
+    if os.isatty(1):
+        raise UsageError("standard output is a terminal; send the data to a file or a pipe")
 
 
 def make_veil(plan: Plan) -> Veil:
@@ -73,16 +79,17 @@ def _pseudonyms(path: str | None) -> PseudonymTable | None:
     return load_table(path)
 
 
-def _same_file(one: int, other: int) -> bool:
+def same_file(one: int, other: int) -> bool:
+    """Whether two descriptors are of one regular file."""
     a, b = os.fstat(one), os.fstat(other)
     return stat.S_ISREG(a.st_mode) and (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
-def _run_whole(run: Run, veil: Veil, src: BinaryIO, dst: BinaryIO) -> Report:
+def whole(dst: BinaryIO, run: Callable[[], Outcome]) -> Outcome:
     """Run; on an error, cut the output back to where it began, where it is a file."""
     start = _start_of(dst.fileno())
     try:
-        return run(veil, src, dst)
+        return run()
     except BaseException:  # also a signal, or a bug of ours: nothing half-written stays
         if start is not None:
             os.ftruncate(dst.fileno(), start)

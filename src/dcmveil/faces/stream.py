@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     from ..report import Report
@@ -19,16 +20,33 @@ if TYPE_CHECKING:
         def write(self, data: bytes | memoryview, /) -> int | None: ...
 
 
+PIPE = 1 << 20  # bytes that a pipe is asked to hold: the most that a user may have on Linux
+_S_IFMT, _S_IFIFO = 0o170000, 0o010000  # importing stat takes as long as a small run's reading
+
+
 def stream(session: Session, src: Readable, dst: Writable) -> Report:
-    """Rewrite all of src into dst. Raises DicomError; what was written until then was rewritten."""
-    for data in _run(session, src):
+    """Rewrite all of src into dst. Raises DicomError; what was written until then was rewritten.
+
+    Where one of them is a pipe and both are raw files, bulk goes through the kernel (splice).
+    """
+    for data in pieces(session, src, _splice_between(src, dst)):
         write_all(dst, data)
     return session.report
 
 
-def _run(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
-    """All output, in pieces that are good until the next one is asked for."""
+def pieces(
+    session: Session, src: Readable, splice: Callable[[int], int] | None = None
+) -> Iterator[bytes | memoryview]:
+    """All output but what `splice` passes, in pieces that are good until the next one is asked
+    for."""
     while not session.done:
+        if session.skip and splice is not None:
+            n = splice(session.skip)
+            if n < 0:
+                splice = None
+            else:
+                session.passed(n)
+            continue
         with session.room() as room:
             if session.skip:
                 n = read_into(src, room[: session.skip])
@@ -40,6 +58,44 @@ def _run(session: Session, src: Readable) -> Iterator[bytes | memoryview]:
         with session.room() as room:
             n = read_into(src, room)
         yield from session.push(n)
+
+
+def _splice_between(src: Readable, dst: Writable) -> Callable[[int], int] | None:
+    """Passes at most n bytes and says how many, 0 at the end of the input, -1 where this does not
+    work. None: there is no such way between these two."""
+    raw = isinstance(src, io.FileIO) and isinstance(dst, io.FileIO)
+    if not raw or not hasattr(os, "splice"):
+        return None
+    one, other = src.fileno(), dst.fileno()  # type: ignore[attr-defined]
+    pipes = [file for file in (one, other) if os.fstat(file).st_mode & _S_IFMT == _S_IFIFO]
+    if not pipes:
+        return None
+    widened = False
+
+    def splice(n: int) -> int:
+        nonlocal widened
+        if not widened:  # at the first skip: a small file has none
+            widened = True
+            for pipe in pipes:
+                _widen(pipe)
+        try:
+            return os.splice(one, other, min(n, PIPE))
+        except OSError as error:
+            # an output that is appended to, or files in non-blocking mode: reading says what is so
+            if isinstance(error, BrokenPipeError):
+                raise
+            return -1
+
+    return splice
+
+
+def _widen(pipe: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+    except (OSError, AttributeError):
+        pass  # the user has used up what he may have
 
 
 def read_into(src: Readable, room: memoryview) -> int:
@@ -77,7 +133,7 @@ class Reader:
 
     def __init__(self, session: Session, src: Readable) -> None:
         self._session = session
-        self._pieces = _run(session, src)
+        self._pieces = pieces(session, src)
         self._rest: bytes | memoryview = b""
         self.closed = False
 

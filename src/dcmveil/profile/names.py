@@ -36,6 +36,13 @@ class Names:
         """Empty: the dictionary does not have it, or a pattern stands for several VRs."""
         return self._vrs.get(tag) or self._vrs.get(self._widest(tag), "")
 
+    def words(self) -> set[str]:
+        """All words of the keywords, in lower case."""
+        import re
+
+        found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", " ".join(self._tags))
+        return {word.lower() for word in found}
+
     def nearest_keyword(self, word: str) -> str:
         """What was meant by a keyword that is none, empty: no idea."""
         plain = "".join(filter(str.isalnum, word.replace("'s", ""))).lower()

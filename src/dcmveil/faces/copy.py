@@ -1,0 +1,46 @@
+"""The copy face: the header is rewritten in memory, bulk goes from file to file in the kernel."""
+
+from __future__ import annotations
+
+import os
+
+from .files import AFTER_SKIP, HEAD, PIECE, KernelCopy, write_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..report import Report
+    from ..session import Session
+    from .files import Check
+
+# File systems that share blocks between files do so in whole blocks, which are of this size or
+# divide it; less than ALIGNED_LEAST is not worth a system call more.
+BLOCK = 4096
+ALIGNED_LEAST = 1 << 20
+
+
+def copy(session: Session, src: int, dst: int, kernel: KernelCopy, check: Check) -> Report:
+    """Rewrite the file src into the empty file dst, both open and at their start. Raises
+    DicomError, OSError, and whatever `check` raises; then dst holds a part of the output."""
+    ask = HEAD
+    while not session.done:
+        if session.skip:
+            ask = AFTER_SKIP
+            check()
+            session.passed(kernel.copy(src, dst, _piece(session.skip, src)))
+            continue
+        with session.room() as room:
+            n = os.readv(src, [room[:ask]])
+        ask *= 2
+        for data in session.push(n):
+            check()
+            write_whole(dst, data)
+    return session.report
+
+
+def _piece(n: int, src: int) -> int:
+    """How much of a skip to copy next, so that most of it begins at a block of the file system."""
+    if n >= ALIGNED_LEAST:
+        over = os.lseek(src, 0, os.SEEK_CUR) % BLOCK
+        if over:
+            return BLOCK - over
+    return min(n, PIECE)

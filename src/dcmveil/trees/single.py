@@ -1,0 +1,75 @@
+"""One file that was named, by the way of the trees."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import FileError, UsageError
+from .record import FAILED, SKIPPED, Result
+from .run import Options, run
+from .walk import SYMLINK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..report import Report
+    from ..session import Session
+
+    Path = str | os.PathLike[str]
+    Sessions = Callable[..., Session]
+
+
+def place_of(src: Path) -> tuple[str, bytes]:
+    """(folder, name) of the file behind a path that may be a symbolic link."""
+    folder, name = os.path.split(os.path.realpath(src))
+    return folder, os.fsencode(name)
+
+
+def output_of(dst: Path) -> tuple[str, bytes | None]:
+    """(folder, name) of an output; None: it is named by its new UIDs."""
+    path = os.fspath(dst)
+    if os.path.isdir(path) or path.endswith("/"):
+        return path, None
+    folder, name = os.path.split(path)
+    return folder or ".", os.fsencode(name)
+
+
+def copy(
+    sessions: Sessions, identity: str, key: bytes, src: Path, dst: Path, options: dict[str, Any]
+) -> Report:
+    """See Veil.copy."""
+    source, relative = place_of(src)
+    target, final = output_of(dst)
+    return _only(sessions, identity, key, source, target, Options(**options), relative, final)
+
+
+def patch(
+    sessions: Sessions, identity: str, key: bytes, path: Path, options: dict[str, Any]
+) -> Report:
+    """See Veil.patch."""
+    if os.path.islink(path):
+        raise FileError(SYMLINK)
+    source, relative = place_of(path)
+    return _only(sessions, identity, key, source, None, Options(**options), relative, None)
+
+
+def _only(
+    sessions: Sessions, identity: str, key: bytes, source: str, target: str | None,
+    options: Options, relative: bytes, final: bytes | None,
+) -> Report:  # fmt: skip
+    if options.jobs != 1:
+        raise UsageError("one file is the work of one process")
+    results: list[Result] = []
+    run(
+        sessions, identity, key, source, target, options,
+        found=[(relative, "")], final=final, single=True, on_file=results.append,
+    )  # fmt: skip
+    for result in results:
+        if result.exception is not None and result.record["outcome"] in (FAILED, SKIPPED):
+            raise result.exception
+        if result.report is not None:
+            return result.report
+        raise FileError(str(result.record.get("reason", "not rewritten")))
+    raise UsageError("this file was done by the run that is resumed")

@@ -1,0 +1,155 @@
+"""Batches given to processes, and their results in the order of the batches.
+
+A worker that dies (killed for its memory, or by a fault of ours) costs its batch, which is
+reported, and another one takes its place.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+from collections import deque
+from typing import cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+    from typing import Any, TypeVar
+
+    Batch = TypeVar("Batch")
+    Done = TypeVar("Done")
+
+# Batches that wait for an earlier one, for each worker: one slow file must not stop the others, and
+# the results that wait must not fill the memory.
+AHEAD = 8
+
+
+class StopFlag:
+    """A wish to stop that every process of a run sees."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 1)
+        self._parent = os.getpid()
+
+    def set(self) -> None:
+        self._shared[0] = 1
+
+    def __bool__(self) -> bool:
+        """Whether to stop: it was asked for, or the parent of this worker is no more."""
+        return bool(self._shared[0]) or self._parent not in (os.getpid(), os.getppid())
+
+
+def run_batches(
+    work: Callable[[Batch], Done],
+    batches: Iterable[Batch],
+    jobs: int,
+    on_death: Callable[[Batch], Done],
+    stop: StopFlag,
+) -> Iterator[Done]:
+    """work(batch) for each, in order; in this process if jobs is 1. No new batch begins once `stop`
+    is set; those in hand come back with what was done."""
+    if jobs == 1:
+        for batch in batches:
+            if stop:
+                return
+            yield work(batch)
+        return
+    pool = _Pool(work, jobs)
+    try:
+        yield from pool.run(iter(batches), on_death, stop)
+    finally:
+        pool.close()
+
+
+class _Pool:
+    def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
+        from multiprocessing import get_context
+
+        self._context = get_context("fork")  # workers inherit the frozen rules
+        self._work = work
+        self._jobs = jobs
+        self._workers: dict[Connection, BaseProcess] = {}
+        for _ in range(jobs):
+            self._start()
+
+    def _start(self) -> Connection:
+        ours, theirs = self._context.Pipe()
+        others = [*self._workers, ours]
+        process = self._context.Process(
+            target=_serve, args=(self._work, theirs, others), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._workers[ours] = process
+        return ours
+
+    def run(
+        self, batches: Iterator[Any], on_death: Callable[[Any], Any], stop: StopFlag
+    ) -> Iterator[Any]:
+        from multiprocessing.connection import wait
+
+        idle = list(self._workers)
+        busy: dict[Connection, int] = {}  # worker -> number of its batch
+        waiting: deque[list[Any]] = deque()  # [batch, done or not, result] from `first` on
+        first = 0
+        more = True
+        while True:
+            while more and idle and len(waiting) < AHEAD * self._jobs and not stop:
+                batch = next(batches, None)
+                if batch is None:
+                    more = False
+                    break
+                worker = idle.pop()
+                busy[worker] = first + len(waiting)
+                waiting.append([batch, False, None])
+                try:
+                    worker.send(batch)
+                except OSError:
+                    pass  # it died while idle; its end of the pipe says so below
+            if not busy:
+                return
+            for ready in cast("list[Connection]", wait(list(busy))):
+                slot = waiting[busy.pop(ready) - first]
+                try:
+                    slot[2] = ready.recv()
+                    idle.append(ready)
+                except (EOFError, OSError):
+                    slot[2] = on_death(slot[0])
+                    self._end(ready)
+                    idle.append(self._start())
+                slot[1] = True
+            while waiting and waiting[0][1]:
+                first += 1
+                yield waiting.popleft()[2]
+
+    def _end(self, worker: Connection) -> None:
+        process = self._workers.pop(worker)
+        worker.close()
+        process.join()
+
+    def close(self) -> None:
+        """Workers end when their pipe does, after the file in hand."""
+        for worker in list(self._workers):
+            self._end(worker)
+
+
+def _serve(work: Callable[[Any], Any], pipe: Connection, others: list[Connection]) -> None:
+    """A worker: one batch after the other, until the pipe ends. Signals of the terminal go to the
+    whole group; what they mean is for the parent to say."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    for other in others:
+        other.close()  # else this worker's pipe would outlive the parent
+    while True:
+        try:
+            batch = pipe.recv()
+        except (EOFError, OSError):
+            break
+        try:
+            pipe.send(work(batch))
+        except OSError:
+            break  # the parent is gone
+    os._exit(0)
