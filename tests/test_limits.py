@@ -412,7 +412,7 @@ def test_a_reader_that_has_seen_enough(key_file: Path) -> None:
                         [bytes(MIB)] * 1024))  # fmt: skip
     assert process.stdout.read(132)[128:] == b"DICM"
     process.stdout.close()
-    process.stdout = open(os.devnull, "rb", buffering=0)  # noqa: SIM115
+    process.stdout = open(os.devnull, "rb", buffering=0)
     outcome = process.end()
     assert (outcome.code, outcome.err) == (0, "")
 

@@ -15,10 +15,10 @@ BLOCK = 1 << 16  # the compressor sees blocks of this size, so the output knows 
 
 
 class Inflater:
-    """Raw deflate in, bounded pieces out, `limit` bytes at most. It starts at absolute offset
-    `start` of the input."""
+    """Raw deflate in, bounded pieces out, `limit` bytes of them at most. It starts at absolute
+    offset `start` of the input."""
 
-    def __init__(self, start: int, limit: int) -> None:
+    def __init__(self, start: int, limit: int = 1 << 63) -> None:
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
         self._start = self._offset = start
         self._left = limit
