@@ -17,7 +17,7 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 # Those that drive the compiled core with input of every kind. The rest is Python, where the
 # sanitizers find nothing and take ten times as long.
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
-	faults splits rules values machine properties hiding_places icons)))
+	faults splits rules values core machine properties hiding_places icons)))
 
 .PHONY: help demo test canaries lint types bench bench-quick sanitize fuzz coverage \
 	wheel clean

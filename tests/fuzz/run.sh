@@ -12,11 +12,11 @@ build=build/fuzz
 
 CC=$clang LDSHARED="$clang -shared" DCMVEIL_FUZZ=1 \
     "$python" setup.py -q build -b $build --build-lib $build/lib
-read -r include folder library < <("$python" -c 'import sysconfig as s
-print(s.get_path("include"), s.get_config_var("LIBDIR"), "python" + s.get_config_var("LDVERSION"))')
+read -r include folder library others < <("$python" -c 'import sysconfig as s
+print(s.get_path("include"), *map(s.get_config_var, ("LIBDIR", "LDVERSION", "LIBS")))')
 "$clang" -O1 -g -fsanitize=fuzzer,address,undefined -DPYTHON="\"$(realpath -s "$python")\"" \
     -I"$include" tests/fuzz/driver.c -o $build/fuzz -rdynamic \
-    -L"$folder" -Wl,-rpath,"$folder" "-l$library"
+    -L"$folder" -Wl,-rpath,"$folder" "-lpython$library" $others
 
 packages=$PWD/tests${PYTHONPATH:+:$PYTHONPATH}
 PYTHONPATH=$packages "$python" -m fuzz.seeds $build
