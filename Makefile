@@ -12,14 +12,15 @@ SOURCES := setup.py pyproject.toml MANIFEST.in $(shell find ext src -type f \
 
 LINTED := setup.py src tests tools benches
 SANITIZED := build/sanitize/lib
+COVERED := build/coverage
 ASAN = $(shell $(CC) -print-file-name=libasan.so)
 # Those that drive the compiled core with input of every kind. The rest is Python, where the
 # sanitizers find nothing and take ten times as long.
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
-	faults splits rules values machine plain reuse properties hiding_places icons)))
+	faults splits rules values core machine plain reuse properties hiding_places icons)))
 
-.PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize \
-	wheel clean
+.PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize fuzz \
+	coverage wheel clean
 
 help:
 	@echo 'make demo         build, and de-identify a real file in a pipe'
@@ -32,6 +33,8 @@ help:
 	@echo 'make bench        all benchmarks; results go to benches/results'
 	@echo 'make instructions  none of the paths takes more instructions than recorded (valgrind)'
 	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
+	@echo 'make fuzz         libFuzzer on the core for a minute (ARGS="-max_total_time=3600")'
+	@echo 'make coverage     lines and branches of ext/ that the tests run'
 	@echo 'make wheel        dist/: an sdist, and a wheel built from it'
 	@echo 'make clean        remove what these made'
 	@echo 'PYTHON=python3.12 chooses the interpreter of a new .venv'
@@ -70,6 +73,16 @@ sanitize: $(VENV)/.test $(VENV)/.lint
 	DCMVEIL_SANITIZE=1 $(BIN)/python setup.py -q build -b build/sanitize --build-lib $(SANITIZED)
 	LD_PRELOAD=$(ASAN) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	PYTHONPATH=$(SANITIZED) $(BIN)/pytest -p no:cacheprovider $(ARGS) $(SANITIZE_TESTS)
+
+# Needs clang with its runtime libraries. A finding stays in build/fuzz/findings.
+fuzz: $(VENV)/.test $(VENV)/.lint
+	tests/fuzz/run.sh $(BIN)/python -max_total_time=60 $(ARGS)
+
+coverage: $(VENV)/.test $(VENV)/.lint
+	rm -rf $(COVERED)
+	DCMVEIL_COVERAGE=1 $(BIN)/python setup.py -q build -b $(COVERED) --build-lib $(COVERED)/lib
+	PYTHONPATH=$(COVERED)/lib $(BIN)/pytest -p no:cacheprovider -k 'not linear' $(ARGS)
+	$(BIN)/python tools/ext_coverage.py $(COVERED) --missing
 
 wheel: $(VENV)/.lint
 	rm -rf dist

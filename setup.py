@@ -1,7 +1,8 @@
 """The extension modules. Everything else stands in pyproject.toml.
 
 DCMVEIL_SANITIZE=1  address and undefined-behaviour sanitizers, for tests and fuzzing
-DCMVEIL_TRACE=1     line tracing, for coverage of ext/
+DCMVEIL_FUZZ=1      the same, and what guides libFuzzer; for clang
+DCMVEIL_COVERAGE=1  counts of lines and branches by gcc, for coverage of ext/
 """
 
 import os
@@ -10,18 +11,21 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 SANITIZE = os.environ.get("DCMVEIL_SANITIZE") == "1"
-TRACE = os.environ.get("DCMVEIL_TRACE") == "1"
+FUZZ = os.environ.get("DCMVEIL_FUZZ") == "1"
+COVERAGE = os.environ.get("DCMVEIL_COVERAGE") == "1"
 
 NAMES = ["rules", "trial", "state", "content", "machine", "values", "core"]
 compile_args = ["-O3", "-Wall", "-Wno-unused-function", "-Wno-unreachable-code"]
 link_args: list[str] = []
-macros: list[tuple[str, str | None]] = []
-if SANITIZE:
+if SANITIZE or FUZZ:
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    if FUZZ:
+        flags.append("-fsanitize=fuzzer-no-link")
     compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", *flags]
     link_args = flags
-if TRACE:
-    macros = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+if COVERAGE:
+    compile_args = ["-O0", "--coverage", "-fprofile-update=atomic"]
+    link_args = ["--coverage"]
 
 extensions = [
     Extension(
@@ -29,7 +33,6 @@ extensions = [
         [f"ext/dcmveil/{name}.pyx"],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
-        define_macros=macros,
     )
     for name in NAMES
 ]
@@ -45,7 +48,6 @@ setup(
             "wraparound": False,
             "cdivision": True,
             "initializedcheck": False,
-            "linetrace": TRACE,
             "embedsignature": True,
         },
     ),

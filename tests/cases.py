@@ -42,6 +42,7 @@ WORDS = dict(zip(fault_names(), core.REASONS, strict=True)) | {
     "NOT_A_DATA_SET": "this transfer syntax is not registered, or not one of a data set",
     "NO_BLANK_IMAGE": "no blank image of the same size and transfer syntax fits this icon",
     "BROKEN_DEFLATE": "the deflated data set that starts here cannot be inflated",
+    "INFLATE_LIMIT": "the deflated data set that starts here inflates to more than the limit",
     "CUT_DEFLATE": "the deflated data set ends too early",
 }
 # what the twin calls the last of these

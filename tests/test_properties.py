@@ -28,6 +28,7 @@ from build import (
     sample_elements,
 )
 from cases import Refusal, check_case, run_bytes, veil
+from fuzz import target
 from twin_rules import default_rules
 
 UIDS = [b"", b"1.2.3\0", b"1.2.840.10008.5.1.4.1.1.4\0", b"1.2.840.10008.9.9.9\0", b"not one ",
@@ -186,3 +187,17 @@ def test_twice_is_once(data: bytes) -> None:
         return
     if "unknown VR" not in veil().stream(io.BytesIO(data), io.BytesIO()).notes:
         assert run_bytes(veil(), once).result == once
+
+
+# -- the same under several profiles, split and cut as four bytes say (see fuzz/target.py) ---------
+
+
+@given(st.binary(min_size=4, max_size=4), st.one_of(inputs(), damaged()))
+def test_what_holds_for_any_file(how: bytes, data: bytes) -> None:
+    target.check(bytes([how[0] & 15]) + how[1:] + data)
+
+
+@given(st.binary(min_size=4, max_size=4), st.binary(max_size=300))
+def test_what_holds_for_any_recipe(how: bytes, recipe: bytes) -> None:
+    """Any encoding, nesting, undefined length, private block and UN, with lengths that fit."""
+    target.check(bytes([how[0] | 64]) + how[1:] + recipe)

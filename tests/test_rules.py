@@ -216,6 +216,15 @@ def test_patterns_that_overlap() -> None:
     assert made.look_up(0x60000010)[1] == core.BLANK
 
 
+def test_patterns_that_overlap_in_part() -> None:
+    """Neither holds the other, so a group of both would need a place of its own: refused."""
+    made = core.Rules()
+    made.load(b"", b"")
+    made.set("60xx0010", "LO", core.KEEP, core.KEEP)
+    with pytest.raises(ValueError, match="rule 6xx00010"):
+        made.set("6xx00010", "LO", core.BLANK, core.BLANK)
+
+
 @pytest.mark.parametrize("pattern", ["", "0010001", "001000100", "0010,010", "00100 10", "0010001g",
                                      "XXXX0010", "60xx300\u00e9"])  # fmt: skip
 def test_malformed_patterns(pattern: str) -> None:

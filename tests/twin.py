@@ -282,7 +282,7 @@ class Twin(Input):
         e.means = (e.known if e.vr in (None, "UN") else e.vr) or "UN"
         if e.action == "keep":
             e.action = BY_VR.get(e.means) or BY_VR.get(e.known or "") or "keep"
-            if e.known == "SQ" and e.means != "SQ":
+            if e.action == "keep" and e.known == "SQ" and e.means != "SQ":
                 e.action = "blank"
         other = e.known == "UI" or (e.known in TEXT and e.means not in TEXT)
         if e.action == "keep" and e.means != "SQ" and other:

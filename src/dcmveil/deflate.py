@@ -15,15 +15,18 @@ BLOCK = 1 << 16  # the compressor sees blocks of this size, so the output knows 
 
 
 class Inflater:
-    """Raw deflate in, bounded pieces out. It starts at absolute offset `start` of the input."""
+    """Raw deflate in, bounded pieces out, `limit` bytes of them at most. It starts at absolute
+    offset `start` of the input."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, limit: int = 1 << 63) -> None:
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
         self._start = self._offset = start
+        self._left = limit
         self.surplus = 0  # bytes behind the deflated data set; one NUL of padding is legal
 
     def pieces(self, raw: bytes, last: bool) -> Iterator[bytes]:
-        """Inflated bytes. Raises DicomError for a broken stream, or one that ends too early."""
+        """Inflated bytes. Raises DicomError for a broken stream, one that ends too early, or one
+        that inflates to more than the limit."""
         stream = self._stream
         self._offset += len(raw)
         if stream.eof:
@@ -38,6 +41,10 @@ class Inflater:
                 raise DicomError(self._start, None, reason) from None
             raw = stream.unconsumed_tail
             full = len(piece) == PIECE or bool(raw)
+            self._left -= len(piece)
+            if self._left < 0:
+                reason = "the deflated data set that starts here inflates to more than the limit"
+                raise DicomError(self._start, None, reason)
             if piece:
                 yield piece
         if stream.eof:

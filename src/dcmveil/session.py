@@ -41,6 +41,9 @@ _MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_NAME, _PATIEN
     )
 ]  # fmt: skip
 _GONE = bytearray()  # in place of a window that was given back
+# Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
+# so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
+INFLATE_LIMIT = 16 << 30
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
     BROKEN: "it bears the mark of an earlier run, and was changed since",
@@ -67,6 +70,7 @@ class Session:
         ignore_mark: bool = False,
         keep_file_ids: bool = False,
         hold_limit: int = HOLD_LIMIT,
+        inflate_limit: int = INFLATE_LIMIT,
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
@@ -79,6 +83,7 @@ class Session:
         self._keep_file_ids = keep_file_ids
         self._hold_limit = hold_limit
         self._window, scout = engine.take_spare(window)
+        self._inflate_limit = inflate_limit
         self._trace = trace
         self._watch = watch
         self._packs = packs or watch is None
@@ -217,7 +222,7 @@ class Session:
         self._encoding = encoding
         self.report.transfer_syntax = uid
         if deflated:
-            self._packed = _Packed(scout.meta_end)
+            self._packed = _Packed(scout.meta_end, self._inflate_limit)
 
     def _check_hold(self, position: int) -> None:
         if position > self._hold_limit:
@@ -464,12 +469,12 @@ class Session:
 class _Packed:
     """What a deflated data set needs: it starts at `start`, after the file meta information."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, limit: int) -> None:
         from .deflate import PIECE, Deflater, Inflater
 
         self.start = start
         self.raw = bytearray(PIECE)
-        self.inflater = Inflater(start)
+        self.inflater = Inflater(start, limit)
         self.deflater = Deflater()
         self._plain = start
 

@@ -6,7 +6,9 @@ from .engine import Engine, Looker
 from .errors import UsageError
 from .faces.stream import Reader, stream
 from .profile import Profile, load
-from .session import HOLD_LIMIT, Session
+from .session import HOLD_LIMIT as HOLD_LIMIT
+from .session import INFLATE_LIMIT as INFLATE_LIMIT
+from .session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Veil:
                        they often hold names or numbers of patients
     ignore_mark        treat files as new that bear the mark of another key or profile
     hold_limit         bytes held back until the Patient ID is known, before a file is refused
+    inflate_limit      bytes that a deflated data set may inflate to, before it is refused
 
     Raises UsageError for anything wrong with these. A Veil may be used for any number of inputs,
     by one thread at a time.
@@ -70,9 +73,13 @@ class Veil:
         keep_file_ids: bool = False,
         ignore_mark: bool = False,
         hold_limit: int = HOLD_LIMIT,
+        inflate_limit: int = INFLATE_LIMIT,
     ) -> None:
         if key is None:
             raise UsageError(NO_KEY)
+        for name, limit in (("hold_limit", hold_limit), ("inflate_limit", inflate_limit)):
+            if limit < 1:
+                raise UsageError(f"{name} must be at least one byte")
         self.profile = load(profile, options, edition) if isinstance(profile, str) else profile
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self.key = key
@@ -82,6 +89,7 @@ class Veil:
         self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
         self._hold_limit = hold_limit
+        self._inflate_limit = inflate_limit
 
     def session(
         self,
@@ -100,6 +108,7 @@ class Veil:
             keep_file_ids=self._keep_file_ids if keep_file_ids is None else keep_file_ids,
             ignore_mark=self._ignore_mark,
             hold_limit=self._hold_limit,
+            inflate_limit=self._inflate_limit,
             trace=trace,
             watch=watch,
             packs=packs,
@@ -202,7 +211,7 @@ class Veil:
         digest.update(self.profile.digest)
         settings = (
             self._uid_root, self._accept_cut_pixels, self._keep_file_ids, self._ignore_mark,
-            self._hold_limit,
+            self._hold_limit, self._inflate_limit,
         )  # fmt: skip
         digest.update(repr(settings).encode())
         if self._pseudonyms is not None:

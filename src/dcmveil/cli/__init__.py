@@ -36,6 +36,8 @@ class Plan:
         self.uid_root = "2.25"
         self.accept_truncated = False
         self.ignore_mark = False
+        self.hold_limit: int | None = None  # bytes; None: the default of Veil
+        self.inflate_limit: int | None = None
         self.atomic = False
         self.quiet = False
         self.new_key_file: str | None = None

@@ -134,7 +134,27 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="treat a file as new that bears the mark of another key or profile",
     )
+    add(
+        "--hold-limit",
+        metavar="MiB",
+        type=_mebibytes,
+        help="how much may stand before the end of the patient's attributes, which is held in "
+        "memory (default: 64)",
+    )
+    add(
+        "--inflate-limit",
+        metavar="MiB",
+        type=_mebibytes,
+        help="how much a deflated data set may inflate to (default: 16384)",
+    )
     add("--quiet", action="store_true", help="errors only, no notes")
+
+
+def _mebibytes(text: str) -> int:
+    """A limit in bytes."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number of MiB is wanted, 1 or more")
+    return int(text) << 20
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

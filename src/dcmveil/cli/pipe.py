@@ -6,7 +6,7 @@ import os
 import stat
 
 from ..errors import UsageError
-from ..veil import NO_KEY, Veil
+from ..veil import HOLD_LIMIT, INFLATE_LIMIT, NO_KEY, Veil
 from . import say
 
 TYPE_CHECKING = False
@@ -66,6 +66,8 @@ def make_veil(plan: Plan) -> Veil:
         pseudonyms=_pseudonyms(plan.pseudonyms),
         accept_cut_pixels=plan.accept_truncated,
         ignore_mark=plan.ignore_mark,
+        hold_limit=plan.hold_limit or HOLD_LIMIT,
+        inflate_limit=plan.inflate_limit or INFLATE_LIMIT,
     )
 
 
