@@ -41,7 +41,9 @@ ARROWS: dict[str, set[str]] = {
     "verify": {"session", "faces", "inspect", "core", "deflate", "profile", "errors"},
     "reasons": {"engine", "core", "profile"},
     "characteristics": {"core"},
-    "trees": {"__init__", "session", "faces", "inspect", "engine", "core", "report", "errors"},
+    "trees": {
+        "__init__", "session", "faces", "inspect", "verify", "engine", "core", "report", "errors",
+    },
     "faces": {"session", "core", "keys", "report", "errors"},
     "directory": {"keys"},
     "session": {

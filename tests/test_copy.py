@@ -16,6 +16,7 @@ import dcmveil
 from build import DEFLATED, E, sample
 from dcmveil import FileError, NotDicomError, UsageError, Veil
 from dcmveil.faces.files import KernelCopy, make_folders
+from dcmveil.report import Report
 from dcmveil.session import Session
 from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.run import run as run_tree
@@ -414,12 +415,13 @@ def test_stop_while_another_file_is_copied(tmp_path: Path, veil: Veil) -> None:
     root = write(tmp_path / "in", {"big.bin": b"no DICOM at all\n" * 6})
     stop = StopFlag()
 
-    def session(**more: Any) -> Session:
-        stop.set()
-        return veil.session(**more)
+    class Stopping(Veil):
+        def session(self, *looking: Any, **more: Any) -> Session:
+            stop.set()
+            return super().session(*looking, **more)
 
     summary = run_tree(
-        session, "run", KEY, root, tmp_path / "out", Options(others=True, keep_names=True),
+        Stopping(key=KEY), root, tmp_path / "out", Options(others=True, keep_names=True),
         stop=stop,
     )  # fmt: skip
     assert summary.interrupted
@@ -597,3 +599,43 @@ def test_wrong_options(tmp_path: Path, veil: Veil) -> None:
     with pytest.raises(UsageError):
         veil.tree(root / "missing", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# -- comparing each copy with its input ------------------------------------------------------------
+
+
+def test_verify_finds_nothing_in_what_is_right(tmp_path: Path, veil: Veil) -> None:
+    root = write(tmp_path / "in", {f"{i}": instance(i) for i in range(3)})
+    summary = veil.tree(root, tmp_path / "out", verify=True, keep_names=True)
+    assert summary.outcomes["rewritten"] == 3
+    assert read(tmp_path / "out") == {f"{i}": veil.bytes(instance(i)) for i in range(3)}
+
+
+def test_verify_stops_a_copy_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte that changes on its way, as bad memory or a fault of ours would do it."""
+    veil = Veil(key=KEY)
+    root = write(tmp_path / "in", {"a": instance(1), "b": instance(2)})
+    tasks = sys.modules["dcmveil.trees.tasks"]
+    copy = tasks.copying.copy
+    seen = []
+
+    def broken(session: Session, src: int, dst: int, *more: Any) -> Report:
+        report: Report = copy(session, src, dst, *more)
+        seen.append(dst)
+        if len(seen) == 1:
+            at = veil.bytes(instance(1)).index(b"1.2.840.10008.1.2.1")
+            os.pwrite(dst, b"3", at)
+        return report
+
+    monkeypatch.setattr(tasks.copying, "copy", broken)
+    records: list[dict[str, Any]] = []
+    summary = veil.tree(
+        root, tmp_path / "out", verify=True, keep_names=True, quarantine=tmp_path / "bad",
+        on_file=records.append,
+    )  # fmt: skip
+    assert summary.outcomes["failed"] == 1
+    assert summary.outcomes["rewritten"] == 1
+    [failed] = [record for record in records if record["outcome"] == "failed"]
+    assert failed["error"]["reason"].startswith("the copy is not as it should be")
+    assert len(read(tmp_path / "out")) == 1
+    assert len(read(tmp_path / "bad")) == 1

@@ -162,7 +162,7 @@ class Veil:
         """
         from .trees.single import copy
 
-        return copy(self.session, self.identity, self.key, src, dst, options)
+        return copy(self, src, dst, options)
 
     def patch(self, path: Path, **options: Any) -> Report:
         """Rewrite one file in place, touching only what changes, once all of it was understood.
@@ -173,7 +173,7 @@ class Veil:
         """
         from .trees.single import patch
 
-        return patch(self.session, self.identity, self.key, path, options)
+        return patch(self, path, options)
 
     def tree(
         self,
@@ -197,9 +197,7 @@ class Veil:
             if on_file is not None:
                 on_file(result.record)
 
-        return run(
-            self.session, self.identity, self.key, src, dst, Options(**options), on_file=call
-        )
+        return run(self, src, dst, Options(**options), on_file=call)
 
     @property
     def identity(self) -> str:

@@ -57,6 +57,7 @@ _COPY = (
     ("--overwrite", "overwrite", None, "replace files that stand in the place of an output"),
     ("--nested", "nested", None, "allow one of the folders to lie inside the other"),
     ("--others", "others", None, "copy files that are not DICOM as they are; with --keep-names"),
+    ("--verify", "verify", None, "compare each copy with its input before it gets its name"),
     ("--dicomdir", "dicomdir", None, "take DICOMDIRs too; by default they are left out"),
     ("--keep-times", "keep_times", None, "outputs get the modification times of inputs"),
     ("--keep-xattrs", "keep_xattrs", None, "outputs get the extended attributes of inputs"),
@@ -220,7 +221,7 @@ def _run_one(veil: Veil, plan: Plan, options: Options, job: Job, stop: StopFlag)
 
     with Progress("none" if plan.quiet or single else plan.progress, total) as progress:
         summary = run(
-            veil.session, veil.identity, veil.key, source, target, options,
+            veil, source, target, options,
             found=found, final=final, single=single, on_file=see, stop=stop,
         )  # fmt: skip
     for line in failures:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from ..session import Session
+    from .tasks import Veils
     from .walk import Found
 
     Path = str | bytes | os.PathLike[str]
@@ -53,6 +53,7 @@ class Options:
     overwrite       replace files that stand in the place of an output
     nested          allow an output folder inside the input folder, or the reverse
     others          copy files that are not DICOM as they are; only with keep_names
+    verify          compare each copy with its input before it gets its name (see verify)
     dicomdir        take DICOMDIRs too; in place they always are
     hard_links      patch files that have a second name
     keep_times      outputs get the modification times of the inputs
@@ -72,6 +73,7 @@ class Options:
     overwrite: bool = False
     nested: bool = False
     others: bool = False
+    verify: bool = False
     dicomdir: bool = False
     hard_links: bool = False
     keep_times: bool = False
@@ -153,9 +155,7 @@ def _count(counts: dict[str, int], name: str, n: int) -> None:
 
 
 def run(
-    make_session: Callable[..., Session],
-    identity: str,
-    key: bytes,
+    veil: Veils,
     source: Path,
     target: Path | None,
     options: Options,
@@ -168,7 +168,6 @@ def run(
 ) -> Summary:
     """Rewrite the files under `source` into `target`, or in place where that is None.
 
-    identity  what the output depends on beside the files, for a report that is resumed
     found     which files, relative to source; default: all of them
     single    `found` is one file that was named, and
     final     this is its output's name in target
@@ -176,25 +175,22 @@ def run(
     Raises UsageError and OSError before anything was written (UsageError for a list later, where
     it is none), JournalError, and what on_file raises.
     """
-    return _Run(make_session, identity, key, source, target, options, final, single, stop).go(
-        found, on_file
-    )
+    return _Run(veil, source, target, options, final, single, stop).go(found, on_file)
 
 
 class _Run:
     def __init__(
-        self, make_session: Callable[..., Session], identity: str, key: bytes, source: Path,
-        target: Path | None, options: Options, final: bytes | None, single: bool,
-        stop: StopFlag | None,
+        self, veil: Veils, source: Path, target: Path | None, options: Options,
+        final: bytes | None, single: bool, stop: StopFlag | None,
     ) -> None:  # fmt: skip
         self.source = os.fsencode(source)
         self.target = None if target is None else os.fsencode(target)
         self.options = options
-        self.identity = identity
-        self.names = Names(options.names, keep=options.keep_names, key=key)
+        self.veil = veil
+        self.identity = veil.identity
+        self.names = Names(options.names, keep=options.keep_names, key=veil.key)
         self.final = final
         self.single = single
-        self.make_session = make_session
         self.stop = StopFlag() if stop is None else stop  # one that is not set is false
         self.summary = Summary()
         self.folders: set[bytes] = set()  # that are known to exist in target
@@ -345,9 +341,9 @@ class _Run:
             raise UsageError("with the source inside the target, an output might replace an input")
 
     def _task(self) -> Task:
-        common = (self.source, self.make_session, self.names, self.options, self.stop)
+        common = (self.source, self.veil, self.names, self.options, self.stop)
         if self.target is None:
-            return PatchTask(*common, self.identity)
+            return PatchTask(*common)
         return CopyTask(*common, self.target, self.final)
 
     def _open_files(self) -> None:

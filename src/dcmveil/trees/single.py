@@ -11,14 +11,12 @@ from .walk import SYMLINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ..report import Report
-    from ..session import Session
+    from .tasks import Veils
 
     Path = str | os.PathLike[str]
-    Sessions = Callable[..., Session]
 
 
 def place_of(src: Path) -> tuple[str, bytes]:
@@ -44,35 +42,31 @@ def check_apart(source: str, relative: bytes, target: str, final: bytes | None) 
             raise UsageError("source and target are one file; dcmveil patch rewrites in place")
 
 
-def copy(
-    sessions: Sessions, identity: str, key: bytes, src: Path, dst: Path, options: dict[str, Any]
-) -> Report:
+def copy(veil: Veils, src: Path, dst: Path, options: dict[str, Any]) -> Report:
     """See Veil.copy."""
     source, relative = place_of(src)
     target, final = output_of(dst)
     check_apart(source, relative, target, final)
-    return _only(sessions, identity, key, source, target, Options(**options), relative, final)
+    return _only(veil, source, target, Options(**options), relative, final)
 
 
-def patch(
-    sessions: Sessions, identity: str, key: bytes, path: Path, options: dict[str, Any]
-) -> Report:
+def patch(veil: Veils, path: Path, options: dict[str, Any]) -> Report:
     """See Veil.patch."""
     if os.path.islink(path):
         raise FileError(SYMLINK)
     source, relative = place_of(path)
-    return _only(sessions, identity, key, source, None, Options(**options), relative, None)
+    return _only(veil, source, None, Options(**options), relative, None)
 
 
 def _only(
-    sessions: Sessions, identity: str, key: bytes, source: str, target: str | None,
+    veil: Veils, source: str, target: str | None,
     options: Options, relative: bytes, final: bytes | None,
 ) -> Report:  # fmt: skip
     if options.jobs != 1:
         raise UsageError("one file is the work of one process")
     results: list[Result] = []
     run(
-        sessions, identity, key, source, target, options,
+        veil, source, target, options,
         found=[(relative, "")], final=final, single=True, on_file=results.append,
     )  # fmt: skip
     for result in results:

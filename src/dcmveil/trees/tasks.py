@@ -28,15 +28,38 @@ from .walk import AGAIN, SPECIAL, SYMLINK
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
+    from ..core import Trace
     from ..engine import Crosswalk
     from ..faces.names import Names
     from ..report import Report
-    from ..session import Session
+    from ..session import Session, Watch
+    from ..verify import Checker
     from .run import Options
     from .walk import Found
     from .workers import StopFlag
+
+    class Veils(Protocol):
+        """What a run wants of a Veil."""
+
+        key: bytes
+
+        @property
+        def identity(self) -> str: ...
+        def session(
+            self,
+            trace: list[Trace] | None = None,
+            watch: Watch | None = None,
+            crosswalk: Crosswalk | None = None,
+            *,
+            packs: bool = False,
+            keep_file_ids: bool | None = None,
+        ) -> Session: ...
+        def looker(
+            self, trace: list[Trace] | None = None, watch: Watch | None = None
+        ) -> Session: ...
+
 
 NOT_DICOM = "not DICOM"
 DIRECTORY = "a DICOMDIR"
@@ -52,11 +75,11 @@ class Task:
     """The common part: one file after the other, each fault kept to its file."""
 
     def __init__(
-        self, root: bytes, make_session: Callable[..., Session], names: Names, options: Options,
+        self, root: bytes, veil: Veils, names: Names, options: Options,
         stop: StopFlag,
     ) -> None:  # fmt: skip
         self.root = root
-        self.make_session = make_session
+        self.veil = veil
         self.names = names
         self.options = options
         self.stop = stop
@@ -178,7 +201,7 @@ class Task:
         """For the next file, with those who look on that the report asks for."""
         self.edits, self.rows = Edits(), []
         look = self.options.report_edits
-        return self.make_session(
+        return self.veil.session(
             trace=self.edits.trace if look else None,
             watch=self.edits.see if look else None,
             packs=look,
@@ -192,13 +215,14 @@ class CopyTask(Task):
     """Each file into a temporary file in the output folder; the parent gives it its name."""
 
     def __init__(
-        self, root: bytes, make_session: Callable[..., Session], names: Names, options: Options,
+        self, root: bytes, veil: Veils, names: Names, options: Options,
         stop: StopFlag, target: bytes, final: bytes | None,
     ) -> None:  # fmt: skip
-        super().__init__(root, make_session, names, options, stop)
+        super().__init__(root, veil, names, options, stop)
         self.target = target
         self.place = b"%s\0%s" % (final or b"", os.path.realpath(root))
         self.kernel = KernelCopy()
+        self._checker: Checker | None = None
 
     def treat(self, relative: bytes) -> Result:
         src = open_regular(os.path.join(self.root, relative))
@@ -254,6 +278,8 @@ class CopyTask(Task):
                 self.kernel.copy_all(src, dst, self.check)
             else:
                 report = copying.copy(session, src, dst, self.kernel, self._wanted(session))
+                if self.options.verify:
+                    self._verify(src, dst)
             self._finish(src, dst)
         except DirectoryMetError:
             remove(temporary)
@@ -263,6 +289,18 @@ class CopyTask(Task):
         finally:
             os.close(dst)
         return temporary, report
+
+    def _verify(self, src: int, dst: int) -> None:
+        """Raises FileError if the copy is not what the input must become."""
+        if self._checker is None:
+            from ..verify import Checker
+
+            self._checker = Checker(_Looked(self.veil, self.names_stay))
+        with open(os.dup(src), "rb") as before, open(os.dup(dst), "rb") as after:
+            verdict = self._checker.check(before, after, pixels=False)
+        if not verdict.ok:
+            first = f": {verdict.findings[0]}" if verdict.findings else ""
+            raise FileError(f"the copy is not as it should be{first}")
 
     def temporary_of(self, relative: bytes) -> bytes:
         # Of the input, so that the same command finds and replaces what a kill has left; and of
@@ -290,6 +328,20 @@ class CopyTask(Task):
             os.fsync(dst)
 
 
+class _Looked:
+    """A veil whose sessions treat links as those of the run do."""
+
+    def __init__(self, veil: Veils, names_stay: bool) -> None:
+        self._veil = veil
+        self._keep_file_ids = True if names_stay else None
+
+    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        return self._veil.session(trace=trace, watch=watch, keep_file_ids=self._keep_file_ids)
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        return self._veil.looker(trace, watch)
+
+
 class DirectoryMetError(Exception):
     """The file in hand is a DICOMDIR, and those are not wanted."""
 
@@ -298,11 +350,11 @@ class PatchTask(Task):
     """Each batch in place: planned file by file into a journal, then carried out."""
 
     def __init__(
-        self, root: bytes, make_session: Callable[..., Session], names: Names, options: Options,
-        stop: StopFlag, run: str,
+        self, root: bytes, veil: Veils, names: Names, options: Options,
+        stop: StopFlag,
     ) -> None:  # fmt: skip
-        super().__init__(root, make_session, names, options, stop)
-        self.run = run
+        super().__init__(root, veil, names, options, stop)
+        self.run = veil.identity
         self._journal: Journal | None = None
         self._count = 0
 
