@@ -17,9 +17,10 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 # Those that drive the compiled core with input of every kind. The rest is Python, where the
 # sanitizers find nothing and take ten times as long.
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
-	faults splits rules values core machine properties hiding_places icons)))
+	faults splits rules values core machine plain reuse properties hiding_places icons)))
 
-.PHONY: help demo test canaries lint types bench bench-quick sanitize fuzz coverage \
+.PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize \
+	fuzz coverage \
 	wheel clean
 
 help:
@@ -28,8 +29,10 @@ help:
 	@echo 'make canaries     100,000 random files full of canaries: none may be left (some minutes)'
 	@echo 'make lint         ruff, its formatter, and the shipped tables'
 	@echo 'make types        mypy'
+	@echo 'make kill-loop    hundreds of kills of copy and patch (ARGS="--kills 1000 --seed 1")'
 	@echo 'make bench-quick  benchmarks, within two minutes'
 	@echo 'make bench        all benchmarks; results go to benches/results'
+	@echo 'make instructions  none of the paths takes more instructions than recorded (valgrind)'
 	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
 	@echo 'make fuzz         libFuzzer on the core for a minute (ARGS="-max_total_time=3600")'
 	@echo 'make coverage     lines and branches of ext/ that the tests run'
@@ -54,11 +57,18 @@ lint: $(VENV)/.test $(VENV)/.lint
 types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy
 
+kill-loop: $(VENV)/.test
+	$(BIN)/python tests/crashes.py $(ARGS)
+
 bench: $(VENV)/.test
 	$(BIN)/python benches/record.py
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python benches/record.py --quick
+
+# ARGS=--record where a change is meant to take more, or takes less.
+instructions: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/python benches/instructions.py $(ARGS)
 
 sanitize: $(VENV)/.test $(VENV)/.lint
 	DCMVEIL_SANITIZE=1 $(BIN)/python setup.py -q build -b build/sanitize --build-lib $(SANITIZED)

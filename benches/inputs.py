@@ -9,6 +9,8 @@ import copy
 import functools
 import io
 import random
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import dcmread
@@ -95,6 +97,108 @@ def fragments(count: int = 10_000, size: int = 2048) -> bytes:
     dataset.PixelData = encapsulate(parts)
     dataset["PixelData"].is_undefined_length = True
     return _encoded(dataset)
+
+
+def ct_small() -> bytes:
+    """A whole CT image of 39 KB with a private header of 1998, as it came."""
+    return Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
+
+
+def headers() -> Iterator[tuple[str, bytes, int]]:
+    """Headers without pixels to speak of: name, bytes, number of elements."""
+    for name, vr, tag, value in (
+        ("kept-number", b"US", 0x00280010, b"\0\2"),
+        ("kept-text", b"CS", 0x00080060, b"MR"),
+        ("blanked", b"LO", 0x00101000, b"DOE^JOHN"),
+        ("dummied", b"LO", 0x00181000, b"SN-12345"),
+    ):
+        yield name, _repeated(tag, vr, value, 10_000), 10_001
+    yield "items", _repeated_item(10_000), 50_002
+    yield "contours", contours(20_000), 20_101
+
+
+@functools.cache
+def ct_header() -> bytes:
+    """The header of the CT image alone."""
+    dataset = _real("CT_small.dcm")
+    del dataset.PixelData
+    return _encoded(dataset)
+
+
+@functools.cache
+def hits(count: int, elements: int = 2000) -> bytes:
+    """A raw data set of so many elements, of which a rule blanks `count`, spread evenly."""
+    kept = _plain(0x00280010, b"US", b"\0\2")
+    blanked = _plain(0x00101000, b"LO", b"DOE^JOHN")
+    body = [
+        blanked if (i + 1) * count // elements > i * count // elements else kept
+        for i in range(elements)
+    ]
+    return _plain(0x00080060, b"CS", b"MR") + b"".join(body)
+
+
+@functools.cache
+def deep(depth: int = 100, times: int = 200) -> bytes:
+    """Sequences in sequences, of undefined length, one element in the innermost: nothing is plain
+    but that one."""
+    opened = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF)
+    opened += struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    closed = struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    one = opened * depth + _plain(0x00280010, b"US", b"\0\2") + closed * depth
+    return _plain(0x00080060, b"CS", b"MR") + one * times
+
+
+@functools.cache
+def blocks(count: int = 200) -> bytes:
+    """So many private blocks, each with ten elements: their creators are searched for each."""
+    parts = [_plain(0x00080060, b"CS", b"MR")]
+    for low in range(0x10, 0x10 + count):
+        parts.append(_plain(0x00090000 | low, b"LO", b"GEMS_IDEN_%02d" % (low % 50)))
+    for low in range(0x10, 0x10 + count):
+        for element in range(10):
+            parts.append(_plain(0x00090000 | low << 8 | element, b"LO", b"PRIVATE "))
+    return b"".join(parts)
+
+
+@functools.cache
+def unknown(times: int = 2000) -> bytes:
+    """UN values that tile into items: each is looked through before it is walked."""
+    elements = _plain(0x00080060, b"CS", b"MR") + _plain(0x00101000, b"LO", b"DOE ")
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(elements)) + elements
+    one = struct.pack("<HH2sHI", 0x0029, 0x2000, b"UN", 0, 4 * len(item)) + item * 4
+    return _plain(0x00080060, b"CS", b"MR") + one * times
+
+
+@functools.cache
+def other_uids(times: int = 2000) -> bytes:
+    """UIDs that are all different, so that no cache helps."""
+    return _plain(0x00080060, b"CS", b"MR") + b"".join(
+        _plain(0x0020000D, b"UI", b"1.2.826.0.1.3680043.9.%020d" % i) for i in range(times)
+    )
+
+
+def _plain(tag: int, vr: bytes, value: bytes) -> bytes:
+    """One element in explicit VR little endian, of a VR with a short header."""
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+def _repeated(tag: int, vr: bytes, value: bytes, times: int) -> bytes:
+    """A raw data set, one element over and over."""
+    return _plain(0x00080060, b"CS", b"MR") + _plain(tag, vr, value) * times
+
+
+def _repeated_item(times: int) -> bytes:
+    """A raw data set with a sequence of items of undefined length, four elements in each."""
+    elements = (
+        _plain(0x00080060, b"CS", b"MR")
+        + _plain(0x00101000, b"LO", b"DOE ")
+        + _plain(0x00180050, b"DS", b"1.25")
+        + _plain(0x00280010, b"US", b"\0\2")
+    )
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    item += elements + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    sequence = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item) * times)
+    return _plain(0x00080060, b"CS", b"MR") + sequence + item * times
 
 
 def write_native(path: Path, size: int) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pipe
+import trees
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("dcmveil", "pydicom", "dicognito", "pip")
@@ -39,6 +40,9 @@ def main() -> None:
         "versions": versions(),
         "machine": machine(quick=arguments.quick),
         "pipe": pipe.measure(pipe.default_folder(), pipe.default_cpus(), quick=arguments.quick),
+        "trees": trees.measure(
+            trees.default_folders()[: 1 if arguments.quick else None], quick=arguments.quick
+        ),
     }
     text = "\n".join(markdown(results))
     print(text)
@@ -129,6 +133,7 @@ def markdown(results: dict[str, Any]) -> list[str]:
     for long in results["pipe"]["long"]:
         lines += _long_table(long, results["pipe"]["cpus"])
     lines += _small_table(results["pipe"]["small"])
+    lines += trees.markdown(results["trees"])
     return lines + _machine_table(results["machine"])
 
 

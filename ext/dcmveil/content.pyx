@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr
 
+from dcmveil.plain cimport plain_elements, plain_in
 from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEEP, PIXELS, SHIFT, UID,
                             WIPE, ZERO, ZERO_TIME, Rule, ScopeRule, creator_hash, creator_of,
                             private_rule_of, rule_of, scope_rule_of)
@@ -20,6 +21,15 @@ from dcmveil.vr cimport CS, DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE,
 from dcmveil.wire cimport load16, load32, load_tag
 
 
+cdef size_t read_plain(Machine *m, Frame *f, const uint8_t *p, size_t left) noexcept nogil:
+    """See plain.pxd."""
+    if not plain_in(m, f):
+        return 0
+    if f.encoding & IMPLICIT:           # two loops, each with less to ask
+        return plain_elements(m, f, p, left, True)
+    return plain_elements(m, f, p, left, False)
+
+
 # -- the rule of an element -------------------------------------------------------------------------
 
 cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
@@ -29,7 +39,7 @@ cdef void _decide(Machine *m, Frame *f, Element *e) noexcept nogil:
     cdef uint8_t by_vr
     cdef bint listed = True
     if group & 1:
-        r = private_rule_of(m.rules, _creator(m, f, e.tag), e.tag)
+        r = private_rule_of(m.rules, creator_of_block(m, f, e.tag), e.tag)
     else:
         r = rule_of(m.rules, e.tag)
         listed = r.vr != VR_NONE
@@ -90,34 +100,12 @@ cdef void _apply_place(Machine *m, Frame *f, Element *e) noexcept nogil:
 
 # -- private blocks ---------------------------------------------------------------------------------
 
-cdef const Block *_block(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
-    """The tag's block, where this data set has reserved it. The blocks of one data set ascend,
-    since a misplaced creator is refused."""
-    cdef uint32_t key = (tag >> 16) << 8 | (tag >> 8 & 0xFF)
-    cdef uint32_t low = f.blocks, high = m.n_blocks, middle
-    while low < high:
-        middle = (low + high) >> 1
-        if m.blocks[middle].key < key:
-            low = middle + 1
-        else:
-            high = middle
-    if low < m.n_blocks and m.blocks[low].key == key:
-        return &m.blocks[low]
-    return NULL
-
-
-cdef uint16_t _creator(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
-    """The id of the known private creator of the tag's block, 0 for any other."""
-    cdef const Block *b = _block(m, f, tag)
-    return b.creator if b != NULL else 0
-
-
 cdef bint _is_safe(Machine *m, Frame *f, uint32_t tag) noexcept nogil:
     """Whether the file itself declares this private element safe (PS3.15 section E.3.10)."""
     cdef const Block *b
     if m.n_safe == 0 or tag & 0xFFFF <= 0xFF:
         return False
-    b = _block(m, f, tag)
+    b = block_of(m, f, tag)
     return (b != NULL and b.safe
             and m.safe[b.safe - 1].elements[(tag & 0xFF) >> 3] >> (tag & 7) & 1)
 
@@ -418,7 +406,6 @@ cdef int _open_sequence(Machine *m, Frame *f, uint8_t encoding, uint8_t sniffing
     cdef Frame *new = push_frame(m, SEQUENCE, encoding, e.veils, e.tag, e.length, e.value)
     if new == NULL:
         return STOPPED
-    op.header = e.header
     op.offset = e.value
     op.tag = e.tag
     op.total = e.length
@@ -491,7 +478,6 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         new.sniff = sniffing
         new.scope = scope
         op = new_op(m, ITEM_OPEN)
-        op.header = m.pos
         op.offset = m.pos + 8
         op.tag = f.tag
         op.total = length
@@ -499,7 +485,7 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
         op.encoding = f.encoding
         m.pos += 8
         if m.directory and f.tag == DIRECTORY_RECORDS and m.depth == 2:
-            return open_record(m, new, op.header)
+            return open_record(m, new, m.pos - 8)
         return GO
     if tag == SEQUENCE_END and length == 0:
         if f.undefined:

@@ -1,20 +1,25 @@
 """The only face of the machine to Python: rules in, windows rewritten in place, errors out."""
 from cpython.buffer cimport (Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
+from dcmveil.plain cimport mark_plain
 from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
+from dcmveil.spans cimport (bytes_of, differing, geometry_of, spans_in, tag_text, texts_in,
+                           write_document)
 from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.tags cimport FIRST_RECORD
-from dcmveil.values cimport write_fixed
+from dcmveil.values cimport write_op
 from dcmveil.vr cimport vr_of
 
 from dcmveil.errors import DicomError, NotDicomError
@@ -61,6 +66,7 @@ REASONS = (
     "the encapsulated pixel data of an icon is longer than the limit")
 SPANS = ("syntax", "media_class", "media_instance", "sop_class", "sop_instance", "patient_name",
          "patient_id", "study_instance", "series_instance")
+TEXTS = ("patient_id", "study_instance", "series_instance", "sop_instance")
 RECORD_SPANS = ("next", "lower", "instance", "patient_name", "patient_id", "study_instance",
                 "series_instance")
 
@@ -168,6 +174,7 @@ cdef class Rules:
     def freeze(self) -> None:
         self._open()
         self._check(rules_check(self.table) == 0, "rule table")
+        mark_plain(self.table)
         self.frozen = True
 
     def look_up(self, uint32_t tag) -> tuple[int, int, int, int, int]:
@@ -207,6 +214,8 @@ cdef class Rewriter:
     cdef Machine *machine   # owned
     cdef Rules rules        # keeps the table alive
     cdef object answer
+    cdef dict new_uids      # value fields whose new bytes are known, or None
+    cdef dict kept_uids
     cdef list trace         # every value, as it was and as it is now; None: nobody asks
     cdef list path          # of the trace, one entry an open sequence or item
     cdef bytes head         # of the encapsulated document being written
@@ -225,15 +234,33 @@ cdef class Rewriter:
         if self.machine.ops == NULL:
             raise MemoryError
         self.rules = rules
+        self.restart(answer, scout=scout, audio=audio, accept_cut_pixels=accept_cut_pixels,
+                     trace=trace)
+
+    def restart(self, answer, *, bint scout=False, bint audio=False, bint accept_cut_pixels=False,
+                trace=None, known=None, encoding=None) -> None:
+        """As new, for another input or for the same one again, under the same rules.
+
+        known: (new values of UIDs, values of kept UIDs) that are known already, whole value fields
+        as bytes; what they have is not asked for. encoding: as for set_encoding, known beforehand;
+        then step() does not return SYNTAX.
+        """
+        cdef Machine *m = self.machine
+        machine_reset(m, self.rules.table)
+        m.scout = scout
+        m.audio = audio
+        m.accept_cut_pixels = accept_cut_pixels
+        m.trace = trace is not None
+        if encoding is not None:
+            m.encoding_told = True
+            m.encoding = encoding
         self.answer = answer
-        self.head = self.tail = b""
-        machine_reset(self.machine, rules.table)
-        self.machine.scout = scout
-        self.machine.audio = audio
-        self.machine.accept_cut_pixels = accept_cut_pixels
-        self.machine.trace = trace is not None
+        # a trace shows each operation as it was asked for
+        self.new_uids, self.kept_uids = (None, None) if known is None or m.trace else known
         self.trace = trace
-        self.path = []
+        self.path = [] if m.trace else None
+        self.head = self.tail = b""
+        self.failure = None
 
     def __dealloc__(self):
         if self.machine != NULL:
@@ -364,20 +391,45 @@ cdef class Rewriter:
     @property
     def counts(self) -> dict[str, int]:
         """Values per action, keep left out."""
-        return {name: self.machine.counts[i] for i, name in enumerate(ACTION_NAMES)
-                if i and self.machine.counts[i]}
+        cdef int i
+        found = {}
+        for i in range(1, _r.ACTION_COUNT):
+            if self.machine.counts[i]:
+                found[ACTION_NAMES[i]] = self.machine.counts[i]
+        return found
 
     @property
     def notes(self) -> dict[str, int]:
         """What was tolerated, and how often."""
-        return {name: self.machine.notes[i] for i, name in enumerate(NOTE_NAMES)
-                if self.machine.notes[i]}
+        cdef int i
+        found = {}
+        for i in range(_m.NOTE_COUNT):
+            if self.machine.notes[i]:
+                found[NOTE_NAMES[i]] = self.machine.notes[i]
+        return found
 
-    def span(self, str name) -> tuple[int, int] | None:
-        """(absolute offset, length) of a value of the top level named in SPANS, None: not seen."""
-        cdef _m.Span *spans = &self.machine.syntax
-        cdef _m.Span span = spans[<int>SPANS.index(name)]
-        return (span.offset, span.length) if span.seen else None
+    def values(self, window, size_t filled) -> tuple[bytes, ...]:
+        """The values of SPANS as they stand in the window, b"" for one that was not seen or is not
+        there as a whole."""
+        cdef Machine *m = self.machine
+        cdef Py_buffer view
+        PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
+        try:
+            return spans_in(<const char *>view.buf, m.base, m.base + min(filled, <size_t>view.len),
+                            &m.syntax)
+        finally:
+            PyBuffer_Release(&view)
+
+    def texts(self, window, size_t filled) -> tuple[str | None, ...]:
+        """The values of TEXTS without padding and what follows a NUL; None for one that was not
+        seen, or does not stand settled in the window."""
+        cdef Machine *m = self.machine
+        cdef Py_buffer view
+        PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
+        try:
+            return texts_in(<const char *>view.buf, m, min(filled, <size_t>view.len))
+        finally:
+            PyBuffer_Release(&view)
 
     # -- applying operations -----------------------------------------------------------------
 
@@ -385,19 +437,22 @@ cdef class Rewriter:
         """Write what the operations ask for; those that need Python are asked for at one time."""
         cdef Machine *m = self.machine
         cdef Op *op
+        cdef Op *end = m.ops + m.n_ops
+        cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
         cdef uint32_t i, n_asks = 0
-        if self.trace is not None:
-            olds = [_bytes(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
+        if m.trace:
+            olds = [bytes_of(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
         with nogil:
-            for i in range(m.n_ops):
-                op = &m.ops[i]
-                if op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
-                    memset(window + (op.offset - m.base), 0, op.length)
-                elif op.kind == _m.VALUE:
+            op = m.ops
+            while op != end:
+                if op.kind == _m.VALUE:
                     if _asks(op):
                         n_asks += 1
                     else:
-                        write_fixed(m.rules, op, window + (op.offset - m.base))
+                        write_op(m.rules, op, <uint8_t *>(start + op.offset))
+                elif op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
+                    memset(<uint8_t *>(start + op.offset), 0, op.length)
+                op += 1
         if n_asks:
             self._ask(window)
         if self.trace is not None:
@@ -414,12 +469,14 @@ cdef class Rewriter:
         for i in range(m.n_ops):
             op = &m.ops[i]
             if op.kind == _m.VALUE and _asks(op) and op.done == 0:
+                if self.new_uids is not None and self._write_known(op, window):
+                    continue
                 if op.action == _r.DOCUMENT:
                     about = op.total
                 else:
-                    about = _geometry(op) if op.action == _r.PIXELS else op.arg
+                    about = geometry_of(m) if op.action == _r.PIXELS else op.arg
                 most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
-                asks.append((op.action, _bytes(window, m, op, most), op.vr, about))
+                asks.append((op.action, bytes_of(window, m, op, most), op.vr, about))
         answers = iter(self.answer(asks) if asks else ())
         for i in range(m.n_ops):
             op = &m.ops[i]
@@ -429,16 +486,31 @@ cdef class Rewriter:
             if op.action == _r.DOCUMENT:
                 if op.done == 0:
                     self.head, self.fill, self.tail = new
-                self._write_document(op, window + (op.offset - m.base))
+                write_document(op, window + (op.offset - m.base), self.head, self.fill, self.tail)
                 continue
             if isinstance(new, str):
                 m.fault_tag = op.tag    # of an icon the stack still has the path
-                path = self._path() if op.action == _r.PIXELS else _tag(op.tag)
-                raise DicomError(op.header, path, new)
+                path = self._path() if op.action == _r.PIXELS else tag_text(op.tag)
+                raise DicomError(op.offset - op.header_length, path, new)
             if len(new) != op.length:
                 raise ValueError("an answer changes the length of a value")
             memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
         return 0
+
+    cdef bint _write_known(self, Op *op, uint8_t *window) except -1:
+        """Write what is known already of a UID. Whether it is; then the operation asks no more."""
+        cdef PyObject *new
+        if op.action != _r.UID and op.action != _r.CHECK_UID:
+            return False
+        old = bytes_of(window, self.machine, op, op.length)
+        new = PyDict_GetItemWithError(self.new_uids if op.action == _r.UID else self.kept_uids, old)
+        if new == NULL:
+            return False
+        if PyBytes_GET_SIZE(<object>new) != <Py_ssize_t>op.length:
+            raise ValueError("an answer changes the length of a value")
+        memcpy(window + (op.offset - self.machine.base), PyBytes_AS_STRING(<object>new), op.length)
+        op.action = _r.KEEP
+        return True
 
     cdef int _add_to_trace(self, uint8_t *window, list olds) except -1:
         """Every operation of this window, for those who want to see them one by one."""
@@ -454,23 +526,11 @@ cdef class Rewriter:
             if op.kind == _m.VALUE or op.kind == _m.SEQUENCE_OPEN:
                 place = tuple([(tag, item) for tag, item in self.path])
                 new = (None if op.kind == _m.SEQUENCE_OPEN
-                       else _bytes(window, m, op, _m.TRACE_LIMIT))
+                       else bytes_of(window, m, op, _m.TRACE_LIMIT))
                 self.trace.append((place, op.tag, op.vr, op.action, bool(op.veiled), op.offset,
                                    op.done, op.length, op.total, olds[i], new))
             if op.kind == _m.SEQUENCE_OPEN:
                 self.path.append([op.tag, -1])
-        return 0
-
-    cdef int _write_document(self, const Op *op, uint8_t *span) except -1:
-        """The part of head, fill and tail that falls on this span."""
-        cdef uint64_t i, tail_at = op.total - len(self.tail)
-        cdef uint64_t head = len(self.head), start = op.done, end = op.done + op.length
-        memset(span, self.fill, op.length)
-        if start < head:
-            memcpy(span, <const char *>self.head + start, min(end, head) - start)
-        if end > tail_at:
-            i = max(start, tail_at)
-            memcpy(span + (i - start), <const char *>self.tail + (i - tail_at), end - i)
         return 0
 
     # -- errors ------------------------------------------------------------------------------
@@ -483,10 +543,10 @@ cdef class Rewriter:
         for i in range(1, m.depth + 1):
             f = &m.stack[i]
             if f.kind != _m.DATA_SET:
-                parts.append(f"{_tag(f.tag)}[{f.items - 1}]" if f.items else _tag(f.tag))
+                parts.append(f"{tag_text(f.tag)}[{f.items - 1}]" if f.items else tag_text(f.tag))
         if m.fault_tag and not (m.depth and m.stack[m.depth].kind != _m.DATA_SET
                                 and m.fault_tag == m.stack[m.depth].tag):
-            parts.append(_tag(m.fault_tag))
+            parts.append(tag_text(m.fault_tag))
         return "/".join(parts)
 
     cdef object _raise(self):
@@ -507,51 +567,18 @@ def differences(before, after, size_t gap) -> list[tuple[int, int]]:
         try:
             if a.len != b.len:
                 raise ValueError("buffers of different lengths have no common spans")
-            return _differences(<const uint8_t *>a.buf, <const uint8_t *>b.buf, a.len, gap)
+            return differing(<const uint8_t *>a.buf, <const uint8_t *>b.buf, a.len, gap)
         finally:
             PyBuffer_Release(&b)
     finally:
         PyBuffer_Release(&a)
 
 
-cdef list _differences(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
-    cdef size_t start, end, i = _first_difference(a, b, 0, n)
-    spans = []
-    while i < n:
-        start = i
-        while True:
-            end = i + 1
-            i = _first_difference(a, b, end, n)
-            if i == n or i - end >= gap:
-                break
-        spans.append((start, end))
-    return spans
-
-
-cdef size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size_t n) noexcept nogil:
-    while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
-        i += 64
-    while i < n and a[i] == b[i]:
-        i += 1
-    return i
+cdef enum:      # a bit for each action whose value comes from Python
+    ASKING = (1 << _r.UID | 1 << _r.CHECK_UID | 1 << _r.PIXELS | 1 << _r.DOCUMENT | 1 << _r.SHIFT
+              | 1 << _r.YEAR | 1 << _r.ZERO_TIME | 1 << _r.PSEUDONYM | 1 << _r.HASH)
 
 
 cdef inline bint _asks(const Op *op) noexcept nogil:
     """Whether the new value comes from Python."""
-    return (op.action == _r.UID or op.action == _r.CHECK_UID or op.action == _r.PIXELS
-            or op.action == _r.DOCUMENT or _r.SHIFT <= op.action <= _r.HASH)
-
-
-cdef object _tag(uint32_t tag):
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
-cdef bytes _bytes(const uint8_t *window, const Machine *m, const Op *op, uint32_t most):
-    return PyBytes_FromStringAndSize(<const char *>window + (op.offset - m.base),
-                                     min(op.length, most))
-
-
-cdef tuple _geometry(const Op *op):
-    """(rows, columns, samples, bits allocated, bits stored, frames), 0 for what did not stand."""
-    return (op.image.rows, op.image.columns, op.image.samples, op.image.allocated,
-            op.image.stored, op.image.frames)
+    return ASKING >> op.action & 1

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memcmp, memset
 
-from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, rest_of_skip,
+from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, read_plain, rest_of_skip,
                               rest_of_text, rest_of_value)
 from dcmveil.rules cimport ZERO, RuleTable, rule_of
 from dcmveil.state cimport *
@@ -25,7 +25,7 @@ from dcmveil.wire cimport load16, load32, load_tag
 cdef void machine_reset(Machine *m, const RuleTable *rules) noexcept nogil:
     """Ready for the first byte of an input. Keeps `ops`; the caller's settings are cleared."""
     cdef Op *ops = m.ops
-    memset(m, 0, sizeof(Machine))
+    memset(m, 0, <uint8_t *>&m.stack - <uint8_t *>m)    # the arrays would take microseconds
     m.ops = ops
     m.rules = rules
     m.phase = IN_DATA
@@ -44,7 +44,7 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
     cdef int status = GO
     cdef Frame *f
     cdef const uint8_t *p
-    cdef size_t left
+    cdef size_t left, moved
     while status == GO:
         if m.n_ops + OP_ROOM > OP_CAPACITY:
             return OPS
@@ -55,6 +55,12 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
             if m.pos >= f.bound:
                 status = close_frame(m, f, 0)
             elif f.kind == DATA_SET:
+                moved = read_plain(m, f, p, left)
+                if moved:
+                    if m.pos >= f.bound or m.n_ops + OP_ROOM > OP_CAPACITY:
+                        continue
+                    p += moved
+                    left -= moved
                 status = _element(m, f, p, left, eof)
             elif f.kind == SEQUENCE:
                 status = read_item(m, f, p, left, eof)
@@ -115,7 +121,10 @@ cdef int _end_of_meta(Machine *m) noexcept nogil:
     m.state = AT_DATA_SET
     m.phase = IN_DATA
     open_data_set(m, &m.stack[0], 0, 0)
-    return SYNTAX
+    if not m.encoding_told:
+        return SYNTAX
+    m.stack[0].encoding = m.encoding
+    return GO
 
 
 cdef int _data_set(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof) noexcept nogil:
@@ -355,7 +364,7 @@ cdef int _tail(Machine *m, const uint8_t *p, size_t left, bint eof) noexcept nog
         m.counts[ZERO] += m.notes[TAIL_ZEROED] == 0
         m.notes[TAIL_ZEROED] = 1
         op = new_op(m, TAIL)
-        op.header = op.offset = m.pos
+        op.offset = m.pos
         op.length = left
         op.vr = OB
         op.action = ZERO

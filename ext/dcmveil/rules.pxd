@@ -25,6 +25,9 @@ cdef enum:      # Action
     ZERO        # bytes that nothing understands
     PIXELS      # pixel data in a blanked sequence
     ACTION_COUNT
+    # the ones below are of Rule.plain alone
+    PLAIN_TEXT = 253
+    NOT_PLAIN = 254
     UNCHANGED = 255
 
 cdef enum:      # Short
@@ -48,6 +51,11 @@ cdef struct Rule:
     uint8_t veiled          # inside a blanked sequence
     uint8_t arg             # of the action: index of a literal, kind of a pseudonym, BY_ROW
     uint8_t veiled_arg      # the same of `veiled`
+    # outside and inside a blanked sequence, written when the table is frozen (plain.pxd): KEEP,
+    # PLAIN_TEXT (kept, but for what follows a NUL), BLANK, DUMMY or LITERAL where the rule alone
+    # decides, NOT_PLAIN where anything else counts
+    uint8_t plain[2]
+    uint8_t unused          # eight bytes, so that an index is a shift
 
 cdef struct Literal:
     uint8_t *data

@@ -5,6 +5,15 @@ from libc.string cimport memcpy, memset
 from dcmveil.vr cimport SQ, UI, vr_of
 
 
+cdef Rule _rule(uint8_t action, uint8_t arg) noexcept:
+    """For a tag that the dictionary does not have."""
+    cdef Rule r
+    memset(&r, 0, sizeof(Rule))
+    r.action, r.veiled, r.arg = action, BLANK, arg
+    r.plain[0] = r.plain[1] = NOT_PLAIN
+    return r
+
+
 cdef RuleTable *rules_new(uint8_t unknown) noexcept:
     """An empty table: slot 0 and page 0 exist, every tag is absent and gets the action `unknown`.
     NULL: no memory."""
@@ -17,8 +26,8 @@ cdef RuleTable *rules_new(uint8_t unknown) noexcept:
         rules_free(t)
         return NULL
     for i in range(256):
-        t.rules[i] = Rule(0, unknown, BLANK, 0, 0)
-    t.private_default = Rule(0, BLANK, BLANK, 0, 0)
+        t.rules[i] = _rule(unknown, 0)
+    t.private_default = _rule(BLANK, 0)
     return t
 
 
@@ -101,10 +110,13 @@ cdef int _slot_for(RuleTable *t, uint32_t mask, uint32_t value) noexcept:
                 t.page_of[slot * 256 + g] = page
         t.slot_of_group[value] = slot
         return slot
-    for g in range(65536):
-        if (g & mask) == value and t.slot_of_group[g] == 0:
-            t.slot_of_group[g] = slot
-    return slot
+    g = 0
+    while True:                     # every choice of the digits that are x
+        if t.slot_of_group[value | g] == 0:
+            t.slot_of_group[value | g] = slot
+        g = (g - (mask ^ 0xFFFF)) & (mask ^ 0xFFFF)
+        if g == 0:
+            return slot
 
 
 cdef void _write(Rule *r, uint8_t vr, uint8_t action, uint8_t veiled, uint8_t arg) noexcept:
@@ -143,7 +155,7 @@ cdef int _page_for(RuleTable *t, uint32_t slot, uint32_t high, bint shared) noex
 cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value, uint8_t vr,
                       uint8_t action, uint8_t veiled, uint8_t arg) noexcept:
     cdef uint32_t high, low
-    cdef int page
+    cdef int page, written = -1
     cdef bint shared = (mask >> 8) == 0
     if mask == 0xFFFF:              # nearly every row
         page = _page_for(t, slot, value >> 8, False)
@@ -157,6 +169,9 @@ cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value
         page = _page_for(t, slot, high, shared)
         if page < 0:
             return -1
+        if page == written:         # shared by many high bytes
+            continue
+        written = page
         for low in range(256):
             if (low & (mask & 0xFF)) == (value & 0xFF):
                 _write(&t.rules[page * 256 + low], vr, action, veiled, arg)
@@ -438,7 +453,7 @@ cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t acti
     t.scopes[i].next = next
     if action != UNCHANGED:
         t.scopes[i].has_rule = True
-        t.scopes[i].rule = Rule(0, action, BLANK, arg, 0)
+        t.scopes[i].rule = _rule(action, arg)
     return 0
 
 

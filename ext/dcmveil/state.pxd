@@ -167,10 +167,9 @@ cdef struct Element:
     uint8_t veils               # a sequence here is a blanked one
     uint8_t scope               # of its items
 
-cdef struct Op:
-    uint64_t header             # absolute offset of the header this belongs to
-    uint64_t offset             # absolute offset of the span
-    uint64_t done               # bytes of the value before the span
+cdef struct Op:                 # 32 bytes: it is written and read once for each value
+    uint64_t offset             # absolute offset of the span; its header ends at offset - done
+    uint32_t done               # bytes of the value before the span
     uint32_t length             # of the span
     uint32_t total              # of the value field; of a sequence or item as encoded
     uint32_t tag
@@ -178,10 +177,9 @@ cdef struct Op:
     uint8_t vr
     uint8_t action
     uint8_t arg
-    uint8_t header_length       # of a close: 8 when a delimiter stands there
+    uint8_t header_length       # of a close: 8 when a delimiter stands at the offset
     uint8_t encoding
     uint8_t veiled              # inside a blanked sequence; of an open: it is one itself
-    Geometry image              # for PIXELS
 
 cdef struct Span:
     uint64_t offset
@@ -209,13 +207,11 @@ cdef struct Machine:
     int state
     int phase
     int depth                   # index of the top frame
-    Frame stack[2 * DEPTH_LIMIT + 2]
     Element e                   # the one at hand
     uint32_t done               # bytes of its value that are behind pos
     uint64_t measured_at        # pos of the fragments of an icon that are being measured
     size_t measured             # how many of their bytes are known to be whole fragments
     uint8_t wipe_noted          # the text at hand was counted as wiped
-    Block blocks[BLOCK_LIMIT]
     uint32_t n_blocks
     Op *ops                     # OP_CAPACITY
     uint32_t n_ops
@@ -226,10 +222,11 @@ cdef struct Machine:
     uint8_t audio               # a SOP class whose waveform is a voice
     uint8_t accept_cut_pixels
     uint8_t trace               # operations for kept values too
-    SafeBlock safe[SAFE_LIMIT]
     uint32_t n_safe
     uint32_t barrier            # scout: stops at the first top-level tag past this one
     uint64_t known_meta_end     # where an earlier scout saw group 0002 end; 0: not known
+    uint8_t encoding_told       # the machine need not stop with SYNTAX:
+    uint8_t encoding            # this is the answer
     # what was seen
     uint8_t has_preamble
     uint8_t past_pixels         # top-level pixel data has begun
@@ -255,6 +252,10 @@ cdef struct Machine:
     int fault
     uint64_t fault_offset
     uint32_t fault_tag
+    # for a new input all above becomes 0; what is below is written before it is read
+    Frame stack[2 * DEPTH_LIMIT + 2]
+    Block blocks[BLOCK_LIMIT]
+    SafeBlock safe[SAFE_LIMIT]
 
 # the handlers return a Status; STOPPED is their error return
 cdef int fail(Machine *m, int fault, uint64_t offset, uint32_t tag) noexcept nogil
@@ -271,3 +272,25 @@ cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veile
                        uint32_t length, uint64_t start) noexcept nogil
 cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil
 cdef int note_order(Machine *m, Frame *f) noexcept nogil
+
+
+cdef inline const Block *block_of(const Machine *m, const Frame *f, uint32_t tag) noexcept nogil:
+    """The tag's private block, NULL where this data set has not reserved it (PS3.5 section 7.8.1).
+    The blocks of one data set ascend, since a misplaced creator is refused."""
+    cdef uint32_t key = (tag >> 16) << 8 | (tag >> 8 & 0xFF)
+    cdef uint32_t low = f.blocks, high = m.n_blocks, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if m.blocks[middle].key < key:
+            low = middle + 1
+        else:
+            high = middle
+    if low < m.n_blocks and m.blocks[low].key == key:
+        return &m.blocks[low]
+    return NULL
+
+
+cdef inline uint16_t creator_of_block(const Machine *m, const Frame *f, uint32_t tag) noexcept nogil:
+    """The id of the known private creator of the tag's block, 0 for any other."""
+    cdef const Block *b = block_of(m, f, tag)
+    return b.creator if b != NULL else 0

@@ -81,7 +81,7 @@ cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil:
     if pixels and m.accept_cut_pixels:
         if m.state == AT_ELEMENT and offset > m.pos:    # the torn header of a fragment
             op = new_op(m, TAIL)
-            op.header = op.offset = m.pos
+            op.offset = m.pos
             op.length = offset - m.pos
             op.action = ZERO
         m.notes[PIXELS_CUT] += 1
@@ -93,7 +93,6 @@ cdef int cut_at(Machine *m, uint64_t offset) noexcept nogil:
 
 cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done, uint32_t length) noexcept nogil:
     cdef Op *op = new_op(m, VALUE)
-    op.header = e.header
     op.offset = e.value + done
     op.done = done
     op.length = length
@@ -105,7 +104,6 @@ cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done, uint32
     op.header_length = e.header_length
     op.encoding = m.stack[m.depth].encoding
     op.veiled = m.stack[m.depth].veiled
-    op.image = m.stack[m.depth].image
     if done == 0:
         m.counts[action] += 1
 
@@ -145,7 +143,7 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
         m.notes[MISSING_DELIMITER] += 1
     if f.kind != FRAGMENTS:
         op = new_op(m, ITEM_CLOSE if f.kind == DATA_SET else SEQUENCE_CLOSE)
-        op.header = op.offset = m.pos
+        op.offset = m.pos
         op.tag = f.tag
         op.header_length = delimiter
         op.total = UNDEFINED if f.undefined else 0

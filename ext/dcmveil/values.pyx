@@ -86,7 +86,7 @@ cdef void _padded(const Op *op, uint8_t *span, const uint8_t *text, uint32_t len
 
 
 cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept nogil:
-    """Write op.length bytes for the actions that need nothing but the table."""
+    """What write_op does not write itself."""
     cdef uint8_t flags = vr_flags(op.vr)
     cdef uint8_t action = op.action
     cdef const Literal *literal
@@ -110,7 +110,7 @@ cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept 
         action = BLANK
     if not flags & VR_TEXT or (action != BLANK and action != DUMMY):
         memset(span, 0, op.length)
-    elif op.vr == UR or (action == BLANK and op.vr != AE):
+    elif op.vr == UR:
         memset(span, c' ', op.length)
     elif flags & VR_PLAIN and op.total <= WHOLE_LIMIT:
         _dummy_parts(op.vr, span, op.length)

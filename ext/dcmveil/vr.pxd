@@ -3,7 +3,7 @@
 A VR is a small number here, VR_NONE for "none of the 34". Two tables answer everything: one from
 the two letters to the number, one from the number to its properties.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 cdef enum:      # VR
     VR_NONE = 0
@@ -39,9 +39,22 @@ cdef extern from *:
         /*PN*/ 2, /*SH*/ 2, /*SL*/ 0, /*SQ*/ 1, /*SS*/ 0, /*ST*/ 2, /*SV*/ 1, /*TM*/ 6, /*UC*/ 3,
         /*UI*/ 4, /*UL*/ 0, /*UN*/ 1, /*UR*/ 3, /*US*/ 0, /*UT*/ 3, /*UV*/ 1,
     };
+    /* both in one load: the letters as a little endian number, and the flags above them */
+    #define DV_VR(a, b, flags) (a | b << 8 | flags << 16)
+    static const uint32_t dv_vr_shapes[35] = {
+        0,
+        DV_VR('A','E',6), DV_VR('A','S',6), DV_VR('A','T',0), DV_VR('C','S',6), DV_VR('D','A',6),
+        DV_VR('D','S',6), DV_VR('D','T',6), DV_VR('F','D',0), DV_VR('F','L',0), DV_VR('I','S',6),
+        DV_VR('L','O',2), DV_VR('L','T',2), DV_VR('O','B',1), DV_VR('O','D',1), DV_VR('O','F',1),
+        DV_VR('O','L',1), DV_VR('O','V',1), DV_VR('O','W',1), DV_VR('P','N',2), DV_VR('S','H',2),
+        DV_VR('S','L',0), DV_VR('S','Q',1), DV_VR('S','S',0), DV_VR('S','T',2), DV_VR('S','V',1),
+        DV_VR('T','M',6), DV_VR('U','C',3), DV_VR('U','I',4), DV_VR('U','L',0), DV_VR('U','N',1),
+        DV_VR('U','R',3), DV_VR('U','S',0), DV_VR('U','T',3), DV_VR('U','V',1),
+    };
     """
     const uint8_t dv_vr_by_letters[676]
     const uint8_t dv_vr_flags[35]
+    const uint32_t dv_vr_shapes[35]
 
 
 cdef inline bint is_letter(uint8_t c) noexcept nogil:
@@ -54,6 +67,11 @@ cdef inline uint8_t vr_of(uint8_t a, uint8_t b) noexcept nogil:
     if i >= 26 or j >= 26:
         return 0
     return dv_vr_by_letters[i * 26 + j]
+
+
+cdef inline uint32_t vr_shape(uint8_t vr) noexcept nogil:
+    """The letters in the low half, as load16 reads them; the flags in the high half."""
+    return dv_vr_shapes[vr]
 
 
 cdef inline uint8_t vr_flags(uint8_t vr) noexcept nogil:

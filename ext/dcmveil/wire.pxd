@@ -27,6 +27,13 @@ cdef inline uint32_t load32(const uint8_t *p, bint big) noexcept nogil:
     return bswap32(v) if big else v
 
 
+cdef inline uint64_t load64(const uint8_t *p) noexcept nogil:
+    """Eight bytes, little endian."""
+    cdef uint64_t v
+    memcpy(&v, p, 8)
+    return v
+
+
 cdef inline uint32_t load_tag(const uint8_t *p, bint big) noexcept nogil:
     """(gggg,eeee) as one number: group in the high half, so tags compare in file order."""
     return (<uint32_t>load16(p, big) << 16) | load16(p + 2, big)

@@ -39,6 +39,7 @@ PATIENT_ID: int
 NOTE_NAMES: tuple[str, ...]
 REASONS: tuple[str, ...]
 SPANS: tuple[str, ...]
+TEXTS: tuple[str, ...]
 RECORD_SPANS: tuple[str, ...]
 
 Buffer = bytearray | memoryview
@@ -106,10 +107,24 @@ class Rewriter:
     def cut(self, offset: int) -> None: ...
     def set_encoding(self, encoding: int) -> None: ...
     def set_meta_end(self, offset: int) -> None: ...
+    def restart(
+        self,
+        answer: Callable[[list[Ask]], list[Answer]],
+        *,
+        scout: bool = False,
+        audio: bool = False,
+        accept_cut_pixels: bool = False,
+        trace: list[Trace] | None = None,
+        known: tuple[dict[bytes, bytes], dict[bytes, bytes]] | None = None,
+        encoding: int | None = None,
+    ) -> None: ...
+    def values(self, window: Buffer, filled: int) -> tuple[bytes, ...]: ...
+    def texts(
+        self, window: Buffer, filled: int
+    ) -> tuple[str | None, str | None, str | None, str | None]: ...
     def set_directory(self, keep_file_ids: bool) -> None: ...
     @property
     def record(self) -> tuple[int, int, bool, tuple[tuple[int, int], ...]]: ...
-    def span(self, name: str) -> tuple[int, int] | None: ...
     @property
     def position(self) -> int: ...
     @property

@@ -30,6 +30,9 @@ DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 AUDIO_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.4.2"})
 
 
+SPARE_WINDOW = 1 << 18  # bytes, see session.py
+_SPARES = 2  # an input at a time, and one that is looked at meanwhile
+
 _PSEUDONYM_NOTES = {
     "hashed": "pseudonym from a hash, since the value is not plain ASCII: two may become equal",
     "guessable": "pseudonym of so few possible values that it can be guessed: use a table",
@@ -59,6 +62,38 @@ class Engine:
         self.uids = UidMapper(key, registered, uid_root)
         self.mark = RunMark(key, profile.digest)
         self._kinds = dict(row for row in rows(read_text("transfer_syntaxes.tsv")))
+        self._syntaxes: dict[bytes, tuple[str, int | None, bool]] = {}
+        self._spare: list[tuple[bytearray, core.Rewriter]] = []
+
+    def take_spare(self, size: int) -> tuple[bytearray, core.Rewriter]:
+        """A window of so many bytes, and a rewriter that begins as a scout: those of an earlier
+        input, where they are free. To make them anew takes longer than a small file does."""
+        if self._spare and size == SPARE_WINDOW:
+            return self._spare.pop()
+        return bytearray(size), core.Rewriter(self.profile.rules, no_answers, scout=True)
+
+    def give_spare(self, window: bytearray, rewriter: core.Rewriter) -> None:
+        """Back from an input that has ended. A window that somebody still looks at is not for
+        others."""
+        if len(window) != SPARE_WINDOW or len(self._spare) == _SPARES:
+            return
+        try:
+            window.append(0)
+        except BufferError:
+            return
+        del window[-1]
+        rewriter.restart(no_answers, scout=True)
+        self._spare.append((window, rewriter))
+
+    def syntax_of(self, value: bytes) -> tuple[str, int | None, bool]:
+        """The transfer syntax UID of a value field, and what encoding_of says of it."""
+        known = self._syntaxes.get(value)
+        if known is None:
+            uid = text_of(value)
+            known = (uid, *self.encoding_of(uid))
+            if uid in self._kinds:  # there are some sixty of them
+                self._syntaxes[value] = known
+        return known
 
     def encoding_of(self, syntax: str) -> tuple[int | None, bool]:
         """How the core must read a transfer syntax (None: it is not of a data set), and whether
@@ -136,6 +171,8 @@ class Answers:
         self._days_known = False
         self._new_uids = engine.uids.keep_value if second_run else engine.uids.map_value
         self._kept_uids = engine.uids.keep_value
+        # what the core need not ask for; a crosswalk has to be told of every UID
+        self.known_uids = None if crosswalk is not None else engine.uids.known(second_run)
 
     def __call__(self, asks: list[Ask]) -> list[Answer]:
         """One batch: the values of a window that need more than the rule table."""
@@ -166,7 +203,8 @@ class Answers:
             if action in (core.UID, core.CHECK_UID):
                 # the padding of several values stands behind the last of them
                 for one, other in zip(old.split(b"\\"), new.split(b"\\"), strict=True):
-                    crosswalk.append(("uid", one, other))
+                    if one != other:  # a registered one stays
+                        crosswalk.append(("uid", one, other))
             elif action == core.PSEUDONYM:
                 crosswalk.append((PSEUDONYM_KINDS[about], old, new))
 
@@ -232,7 +270,9 @@ class Looker(Engine):
     def answers(
         self, syntax: str, patient_id: bytes, second_run: bool, crosswalk: Crosswalk | None = None
     ) -> Answers:
-        return _Echo(self, syntax, patient_id, second_run)
+        echo = _Echo(self, syntax, patient_id, second_run)
+        echo.known_uids = None
+        return echo
 
 
 class _Echo(Answers):
@@ -274,3 +314,12 @@ def _fragments(value: bytes) -> list[tuple[int, int]]:
         pieces.append((at + 8, length))
         at += 8 + length
     return pieces
+
+
+def text_of(value: bytes) -> str:
+    """A value without its padding and what follows a NUL."""
+    return value.partition(b"\0")[0].strip().decode("latin-1")
+
+
+def no_answers(asks: list[Ask]) -> list[Answer]:
+    raise AssertionError("a scout asks for nothing")

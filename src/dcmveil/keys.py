@@ -271,7 +271,9 @@ class UidMapper:
     __slots__ = (
         "_cache",
         "_empty_hash",
+        "_kept_fields",
         "_key",
+        "_new_fields",
         "_prefix",
         "_registered",
         "foreign",
@@ -289,6 +291,9 @@ class UidMapper:
         self._registered = registered
         self._prefix = f"{root}.".encode()
         self._cache: dict[bytes, tuple[bytes, int]] = {}
+        # whole value fields in which there was nothing to count
+        self._new_fields: dict[bytes, bytes] = {}
+        self._kept_fields: dict[bytes, bytes] = {}
         self.short = 0
         self.vanished = 0
         self.foreign = 0
@@ -314,7 +319,7 @@ class UidMapper:
         The padding of all values moves to the end, since a NUL before a backslash hides the rest
         from many readers (PS3.5 section 6.4).
         """
-        return _each_value(self.map, old)
+        return self._remember(self._new_fields, self.map, old)
 
     def keep_value(self, old: bytes) -> bytes:
         """A whole value field that the profile keeps; the same length in bytes.
@@ -323,7 +328,24 @@ class UidMapper:
         the root of the standard that it does not register, are mapped. What follows a NUL is
         wiped. The UIDs of a file that was mapped before are kept this way too.
         """
-        return _each_value(self._keep, old)
+        return self._remember(self._kept_fields, self._keep, old)
+
+    def known(self, keep: bool) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+        """What map_value (where keep is true: keep_value) and keep_value have returned and would
+        return again, counting nothing. They stay the same dicts, for reading alone."""
+        return (self._kept_fields if keep else self._new_fields), self._kept_fields
+
+    def _remember(
+        self, fields: dict[bytes, bytes], treat: Callable[[bytes], bytes], old: bytes
+    ) -> bytes:
+        before = self.short + self.vanished + self.foreign
+        new = _each_value(treat, old)
+        # a longer field is rare, and would not bound the memory
+        if len(old) <= UID_BYTES + 1 and self.short + self.vanished + self.foreign == before:
+            if len(fields) >= CACHE_LIMIT:
+                fields.clear()
+            fields[old] = new
+        return new
 
     def take_counts(self) -> dict[str, int]:
         """The counts since the last call, by attribute name; they start again from 0."""
@@ -413,8 +435,8 @@ OTHER_PROFILE = "other-profile"
 BROKEN = "broken"
 
 # It must not start as a file that shares the preamble does: TIFF has II*\0 or MM\0*.
-_MARK_NAME = b"DCMVEIL"
-_MARK_MAGIC = _MARK_NAME + bytes([ALGORITHM_VERSION])
+MARK_NAME = b"DCMVEIL"
+_MARK_MAGIC = MARK_NAME + bytes([ALGORITHM_VERSION])
 _PROFILE_MAC_BYTES = 16
 _FILE_MAC_BYTES = 32
 
@@ -440,8 +462,10 @@ class RunMark:
     def make(self, sop_instance_uid: bytes, patient_id: bytes, patient_name: bytes) -> bytes:
         """The preamble for a file with these values, given as encoded; padding does not count."""
         file_hash = self._file_hash.copy()
-        for value in (sop_instance_uid, patient_id, patient_name):
-            file_hash.update(_with_length(value.rstrip(b"\0 ")))
+        uid = sop_instance_uid.rstrip(b"\0 ")
+        patient_id = patient_id.rstrip(b"\0 ")
+        name = patient_name.rstrip(b"\0 ")
+        file_hash.update(_with_length(uid) + _with_length(patient_id) + _with_length(name))
         return (self._head + file_hash.digest()).ljust(MARK_BYTES, b"\0")
 
     def check(
@@ -456,7 +480,7 @@ class RunMark:
         """
         # Plain comparison: a MAC is compared once a file, and its timing reaches no one who could
         # try again and again.
-        if not preamble.startswith(_MARK_NAME):
+        if not preamble.startswith(MARK_NAME):
             return FRESH
         if not preamble.startswith(self._head):
             return OTHER_PROFILE

@@ -269,6 +269,12 @@ class PseudonymTable:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def content(self) -> bytes:
+        """All rows, in an order of their own: two tables that do the same have the same."""
+        rows = sorted((old, new, days) for old, (new, days, _) in self._rows.items())
+        return repr(rows).encode()
+
     def look_up(self, old: bytes) -> tuple[bytes, int | None] | None:
         """The new ID, without padding, and the days to move dates by, if the table says so.
 

@@ -15,35 +15,35 @@ any of its records may belong to a patient whose record stands behind it.
 from __future__ import annotations
 
 from . import core
-from .engine import AUDIO_CLASSES, DICOMDIR_CLASS
+from .engine import AUDIO_CLASSES, DICOMDIR_CLASS, SPARE_WINDOW, text_of
 from .errors import DicomError
-from .keys import BROKEN, MARK_BYTES, OTHER_PROFILE, OURS
+from .keys import BROKEN, MARK_BYTES, MARK_NAME, OTHER_PROFILE, OURS
 from .report import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from .core import Answer, Ask, Trace
+    from .core import Trace
     from .directory import Directory
     from .engine import Answers, Crosswalk, Engine
 
     Watch = Callable[[int, bytes, bytes], None]
 
-WINDOW = 1 << 18  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
+WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best rate of the kernel
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
 # Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
 # so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
 INFLATE_LIMIT = 16 << 30
-# New values for the report: name of the span in the core -> attribute
-_NEW_VALUES = {
-    "patient_id": "patient_id",
-    "study_instance": "study",
-    "series_instance": "series",
-    "sop_instance": "instance",
-}
+_MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_NAME, _PATIENT_ID = [
+    core.SPANS.index(name)
+    for name in (
+        "media_class", "media_instance", "sop_class", "sop_instance", "patient_name", "patient_id",
+    )
+]  # fmt: skip
+_GONE = bytearray()  # in place of a window that was given back
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
     BROKEN: "it bears the mark of an earlier run, and was changed since",
@@ -58,8 +58,8 @@ class Session:
 
     For those who only look: `trace` is a list that gets a tuple for every value (see core.pyi), and
     `watch` is called with (absolute offset, bytes before, bytes after) for what each step settled.
-    Then a deflated data set comes out inflated. `crosswalk` gets (kind, old, new) of every UID and
-    pseudonym that becomes another one, and of the Patient ID.
+    Then a deflated data set comes out inflated, unless `packs`. `crosswalk` gets (kind, old, new)
+    of every UID and pseudonym that becomes another one, and of the Patient ID.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Session:
         window: int = WINDOW,
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
+        packs: bool = False,
         crosswalk: Crosswalk | None = None,
     ) -> None:
         self._engine = engine
@@ -82,25 +83,24 @@ class Session:
         self._keep_file_ids = keep_file_ids
         self._hold_limit = hold_limit
         self._inflate_limit = inflate_limit
-        self._window = bytearray(window)
+        self._window, scout = engine.take_spare(window)
         self._trace = trace
         self._watch = watch
+        self._packs = packs or watch is None
         self._crosswalk = crosswalk
         self._old_patient_id = b""
         self._filled = 0
-        self._scout: core.Rewriter | None = core.Rewriter(
-            engine.profile.rules, _no_answers, scout=True
-        )
+        self._scout: core.Rewriter | None = scout
         self._rewriter: core.Rewriter | None = None
         self._answers: Answers | None = None
         self._directory: Directory | None = None  # of a DICOMDIR
         self._encoding = core.UNKNOWN
-        self._notes: dict[str, int] = {}
         self._held = True
-        self._new_values = dict(_NEW_VALUES)  # those that were not seen yet
+        self._seen_all = False  # the new values for the report
         self._packed: _Packed | None = None
         self._skip = 0
         self._wanted = 0  # absolute offset up to which input is needed before the next step
+        self._status: int | None = None  # of the last step, until its bytes are out
         self._barrier = 0  # absolute offset of the barrier, once the scout has found it
         self._failure: DicomError | None = None
         self.done = False
@@ -132,34 +132,43 @@ class Session:
         """Where to read input into, never empty. Release it before the next call."""
         if self._packed is not None:
             return memoryview(self._packed.raw)
+        if self.done:
+            raise ValueError("room after the end")
         if self._filled == len(self._window):
             self._grow(2 * len(self._window))
         return memoryview(self._window)[self._filled :]
 
-    def push(self, n: int) -> Iterator[bytes | memoryview]:
-        """n bytes stand in `room()`, 0: the input has ended. Yields what is to be written; a view
-        is good until the next step. Raises DicomError, and the same again at any later call."""
+    def push(self, n: int, last: bool = False) -> Iterator[bytes | memoryview]:
+        """n bytes stand in `room()`, 0: the input has ended; last: it ends with them, which saves a
+        push. Yields what is to be written; a view is good until the next step. Raises DicomError,
+        and the same again at any later call."""
+        eof = last or n == 0
         if self._failure is not None:
             raise self._failure
         if self.skip or self.done:
             raise ValueError("push before the skip was passed, or after the end")
         self.report.bytes_in += n
         try:
-            yield from self._push(n)
+            if self._packed is None:
+                self._filled += n
+                settled = self._advance(eof)
+                if self._packed is None:
+                    if settled:
+                        self.report.bytes_out += settled
+                        with memoryview(self._window)[:settled] as view:
+                            yield view
+                    self._conclude(settled)
+                    return
+                # the file meta information has just said so
+                raw = bytes(self._window[self._packed.start : self._filled])
+                self._filled = self._packed.start
+            else:
+                raw = bytes(self._packed.raw[:n])
+            yield from self._unpack(raw, eof)
         except DicomError as error:
-            self._failure = error
+            # without its traceback, which would hold this session and its window in a circle
+            self._failure = type(error)(error.offset, error.path, error.reason)
             raise
-
-    def _push(self, n: int) -> Iterator[bytes | memoryview]:
-        if self._packed is not None:
-            yield from self._unpack(bytes(self._packed.raw[:n]), n == 0)
-            return
-        self._filled += n
-        yield from self._advance(n == 0)
-        if self._packed is not None:  # the file meta information has just said so
-            raw = bytes(self._window[self._packed.start : self._filled])
-            self._filled = self._packed.start
-            yield from self._unpack(raw, n == 0)
 
     def passed(self, n: int) -> None:
         """n of the `skip` bytes went from input to output, 0: the input has ended too early."""
@@ -169,13 +178,14 @@ class Session:
 
     # -- before the barrier ------------------------------------------------------------------
 
-    def _advance(self, eof: bool) -> Iterator[bytes | memoryview]:
-        """Scout, then rewrite, as far as the window goes."""
+    def _advance(self, eof: bool) -> int:
+        """Scout, then rewrite, as far as the window goes: how many of its bytes are settled."""
         walker = self._scout or self._rewriter
         if walker is None or (not eof and walker.base + self._filled < self._wanted):
-            return
+            return 0
         if self._scout is None or self._look_ahead(self._scout, eof):
-            yield from self._rewrite(eof)
+            return self._rewrite(eof)
+        return 0
 
     def _look_ahead(self, scout: core.Rewriter, eof: bool) -> bool:
         """Whether the barrier is reached, so that rewriting may begin."""
@@ -198,12 +208,12 @@ class Session:
 
     def _see_syntax(self, scout: core.Rewriter) -> None:
         """The file meta information has been read."""
-        uid = self._text_of(scout, "syntax")
-        encoding, deflated = self._engine.encoding_of(uid)
+        syntax, media_class, *_ = scout.values(self._window, self._filled)
+        uid, encoding, deflated = self._engine.syntax_of(syntax)
         if encoding is None:
             reason = "this transfer syntax is not registered, or not one of a data set"
             raise DicomError(None, "(0002,0010)", reason)
-        if self._text_of(scout, "media_class") == DICOMDIR_CLASS:
+        if text_of(media_class) == DICOMDIR_CLASS:
             from .directory import Directory
 
             self._directory = Directory()
@@ -224,70 +234,56 @@ class Session:
     def _begin(self, scout: core.Rewriter) -> None:
         """All that the rewriting depends on is in the window: start it from byte 0."""
         engine = self._engine
-        identity = self._identity(scout)
-        if scout.has_preamble:
-            preamble = bytes(self._window[:MARK_BYTES])
-            state = engine.mark.check(preamble, *identity)
+        window = self._window
+        values = scout.values(window, self._filled)
+        identity = self._identity(values)
+        if scout.has_preamble and window.startswith(MARK_NAME):
+            state = engine.mark.check(bytes(window[:MARK_BYTES]), *identity)
             if not self._ignore_mark and state in _REFUSED_MARKS:
                 raise DicomError(0, None, _REFUSED_MARKS[state])
             self.report.second_run = state == OURS
-        self._old_patient_id = self._value(scout, "patient_id")
-        answers = engine.answers(
+        self._old_patient_id = values[_PATIENT_ID]
+        answers = self._answers = engine.answers(
             self.report.transfer_syntax,
             self._old_patient_id,
             self.report.second_run,
             self._crosswalk,
         )
-        self._notes = answers.notes
-        self._answers = answers
-        self._rewriter = core.Rewriter(
-            engine.profile.rules,
+        meta_end, self._barrier = scout.meta_end, scout.position
+        safe: list[tuple[int, bytes, Iterable[int] | None]] = []
+        if engine.profile.draft.honours_characteristics and scout.characteristics is not None:
+            safe = self._safe_blocks(*scout.characteristics)
+        scout.restart(
             answers,
             audio=not AUDIO_CLASSES.isdisjoint(
-                self._text_of(scout, name) for name in ("sop_class", "media_class")
+                (text_of(values[_SOP_CLASS]), text_of(values[_MEDIA_CLASS]))
             ),
             accept_cut_pixels=self._accept_cut_pixels,
             trace=self._trace,
+            known=answers.known_uids,
+            encoding=self._encoding,
         )
-        if engine.profile.draft.honours_characteristics:
-            self._declare_safe(scout, self._rewriter)
+        self._rewriter, self._scout = scout, None
+        for block in safe:
+            scout.declare_safe(*block)
         if self._directory is not None:
-            self._rewriter.set_directory(self._keep_file_ids)
-        self._rewriter.set_meta_end(scout.meta_end)
-        self._barrier = scout.position
-        self._scout = None
+            scout.set_directory(self._keep_file_ids)
+        scout.set_meta_end(meta_end)
         engine.uids.take_counts()  # those of an input that was refused half-way
 
-    def _declare_safe(self, scout: core.Rewriter, rewriter: core.Rewriter) -> None:
+    def _safe_blocks(
+        self, offset: int, length: int, encoding: int
+    ) -> list[tuple[int, bytes, Iterable[int] | None]]:
         """Private elements that the file itself says are safe (PS3.15 section E.3.10)."""
-        if scout.characteristics is None:
-            return
         from .characteristics import safe_blocks
 
-        offset, length, encoding = scout.characteristics
-        for block in safe_blocks(bytes(self._window[offset : offset + length]), encoding):
-            rewriter.declare_safe(*block)
+        return list(safe_blocks(bytes(self._window[offset : offset + length]), encoding))
 
-    def _value(self, rewriter: core.Rewriter, name: str) -> bytes:
-        """A value as it stands in the window."""
-        span = rewriter.span(name)
-        if span is None:
-            return b""
-        start = span[0] - rewriter.base
-        return bytes(self._window[start : start + span[1]])
-
-    def _text_of(self, rewriter: core.Rewriter, name: str) -> str:
-        return self._value(rewriter, name).partition(b"\0")[0].strip().decode("latin-1")
-
-    def _identity(self, rewriter: core.Rewriter) -> tuple[bytes, bytes, bytes]:
-        """What the run mark is bound to."""
+    def _identity(self, values: tuple[bytes, ...]) -> tuple[bytes, bytes, bytes]:
+        """What the run mark is bound to, out of the values of core.SPANS."""
         if self._directory is not None:
-            return self._value(rewriter, "media_instance"), self._directory.take_seen(), b""
-        return (
-            self._value(rewriter, "sop_instance"),
-            self._value(rewriter, "patient_id"),
-            self._value(rewriter, "patient_name"),
-        )
+            return values[_MEDIA_INSTANCE], self._directory.take_seen(), b""
+        return values[_SOP_INSTANCE], values[_PATIENT_ID], values[_PATIENT_NAME]
 
     # -- the records of a DICOMDIR -----------------------------------------------------------
 
@@ -316,31 +312,41 @@ class Session:
 
     # -- past the barrier --------------------------------------------------------------------
 
-    def _rewrite(self, eof: bool) -> Iterator[bytes | memoryview]:
-        rewriter = self._rewriter
+    def _rewrite(self, eof: bool) -> int:
+        """How many bytes of the window are settled. Then `_conclude` goes on."""
+        rewriter, window = self._rewriter, self._window
         assert rewriter is not None
-        before = b"" if self._watch is None else bytes(self._window[: self._filled])
-        status = rewriter.step(self._window, self._filled, eof)
-        if status == core.SYNTAX:
-            rewriter.set_encoding(self._encoding)
-            status = rewriter.step(self._window, self._filled, eof)
+        before = b"" if self._watch is None else bytes(window[: self._filled])
+        status = rewriter.step(window, self._filled, eof)
         while status == core.RECORD:
             self._at_record(rewriter)
-            status = rewriter.step(self._window, self._filled, eof)
-        if self._new_values:
+            status = rewriter.step(window, self._filled, eof)
+        self._status = status
+        if not self._seen_all:
             self._see_new_values(rewriter)
-        if self._held and (rewriter.position >= self._barrier or status != core.MORE):
+        position = rewriter.position
+        if self._held:
+            if position < self._barrier and status == core.MORE:
+                return 0
             self._held = False
             if rewriter.has_preamble:
-                self._window[:MARK_BYTES] = self._engine.mark.make(*self._identity(rewriter))
-        settled = 0 if self._held else min(rewriter.position - rewriter.base, self._filled)
+                values = rewriter.values(window, self._filled)
+                window[:MARK_BYTES] = self._engine.mark.make(*self._identity(values))
+        settled = min(position - rewriter.base, self._filled)
+        if settled and self._watch is not None:
+            self._watch(rewriter.base, before[:settled], bytes(window[:settled]))
+        return settled
+
+    def _conclude(self, settled: int) -> None:
+        """The settled bytes are out: what the last step waits for."""
+        rewriter, status = self._rewriter, self._status
+        if rewriter is None or status is None:
+            return
+        self._status = None
         if settled:
-            with memoryview(self._window) as view:
-                if self._watch is not None:
-                    self._watch(rewriter.base, before[:settled], bytes(view[:settled]))
-                yield from self._emit(view[:settled])
             rest = self._filled - settled
-            self._window[:rest] = self._window[settled : self._filled]
+            if rest:
+                self._window[:rest] = self._window[settled : self._filled]
             self._filled = rest
             rewriter.drop(settled)
         if status == core.SKIP:
@@ -349,19 +355,26 @@ class Session:
         elif status == core.MORE:
             self._make_room(rewriter)
         else:
-            yield from self._close_packed()
             self._finish(rewriter)
 
     def _see_new_values(self, rewriter: core.Rewriter) -> None:
-        for name, attribute in list(self._new_values.items()):
-            span = rewriter.span(name)
-            if span is not None and rewriter.base <= span[0] <= rewriter.position - span[1]:
-                setattr(self.report, attribute, self._text_of(rewriter, name))
-                del self._new_values[name]
+        report = self.report
+        texts = rewriter.texts(self._window, self._filled)
+        patient_id, study, series, instance = texts
+        if patient_id is not None:
+            report.patient_id = patient_id
+        if study is not None:
+            report.study = study
+        if series is not None:
+            report.series = series
+        if instance is not None:
+            report.instance = instance
+        self._seen_all = None not in texts
 
     def _emit(self, data: memoryview) -> Iterator[bytes | memoryview]:
-        """Settled bytes, through deflate where the data set is deflated."""
-        if self._packed is None or self._watch is not None:
+        """Settled bytes of a deflated data set."""
+        assert self._packed is not None
+        if not self._packs:
             self.report.bytes_out += len(data)
             yield data
             return
@@ -384,12 +397,17 @@ class Session:
         if self._crosswalk is not None and self._old_patient_id:
             row = ("patient-id", self._old_patient_id, self.report.patient_id.encode("latin-1"))
             self._crosswalk.append(row)
-        self.report.elements = rewriter.elements
-        self.report.actions = rewriter.counts
-        self.report.notes = rewriter.notes | self._notes
-        self.report.uids = self._engine.uids.take_counts()
+        report = self.report
+        report.elements = rewriter.elements
+        report.actions = rewriter.counts
+        report.notes = rewriter.notes
+        if self._answers is not None and self._answers.notes:
+            report.notes |= self._answers.notes
+        report.uids = self._engine.uids.take_counts()
         if self._packed is not None and self._packed.inflater.surplus > 1:
-            self.report.notes["bytes after the deflated data set dropped"] = 1
+            report.notes["bytes after the deflated data set dropped"] = 1
+        self._engine.give_spare(self._window, rewriter)
+        self._window = _GONE
 
     # -- the window --------------------------------------------------------------------------
 
@@ -423,16 +441,26 @@ class Session:
                     n = min(len(self._window) - self._filled, len(rest))
                     self._window[self._filled : self._filled + n] = rest[:n]
                     self._filled += n
-                    yield from self._advance(False)
+                    yield from self._step(False)
                 rest = rest[n:]
         if eof and self._skip:
             self._skipped(0)
             yield from self._close_packed()
         elif eof:
-            yield from self._advance(True)
+            yield from self._step(True)
+
+    def _step(self, eof: bool) -> Iterator[bytes | memoryview]:
+        """One step through the inflated bytes."""
+        settled = self._advance(eof)
+        if settled:
+            with memoryview(self._window)[:settled] as view:
+                yield from self._emit(view)
+        if self._status == core.DONE:
+            yield from self._close_packed()
+        self._conclude(settled)
 
     def _close_packed(self) -> Iterator[bytes]:
-        if self._packed is not None and self._watch is None:
+        if self._packed is not None and self._packs:
             for piece in self._packed.deflater.close():
                 self.report.bytes_out += len(piece)
                 yield piece
@@ -456,7 +484,3 @@ class _Packed:
             self._plain -= plain
             yield data[:plain]
         yield from self.deflater.write(data[plain:])
-
-
-def _no_answers(asks: list[Ask]) -> list[Answer]:
-    raise AssertionError("a scout asks for nothing")

@@ -84,6 +84,7 @@ class Veil:
         self._engine = Engine(self.profile, key, uid_root, pseudonyms)
         self.key = key
         self._uid_root = uid_root
+        self._pseudonyms = pseudonyms
         self._accept_cut_pixels = accept_cut_pixels
         self._keep_file_ids = keep_file_ids
         self._ignore_mark = ignore_mark
@@ -95,6 +96,7 @@ class Veil:
         trace: list[Trace] | None = None,
         watch: Watch | None = None,
         crosswalk: Crosswalk | None = None,
+        packs: bool = False,
         *,
         keep_file_ids: bool | None = None,
     ) -> Session:
@@ -109,6 +111,7 @@ class Veil:
             inflate_limit=self._inflate_limit,
             trace=trace,
             watch=watch,
+            packs=packs,
             crosswalk=crosswalk,
         )
 
@@ -127,10 +130,18 @@ class Veil:
     def bytes(self, data: Bytes | bytearray | memoryview) -> Bytes:
         """The rewritten bytes of a whole file or data set. Raises DicomError, and then nothing
         was returned."""
+        session = self.session()
+        with memoryview(data).cast("B") as view, session.room() as room:
+            n = len(view)
+            fits = n <= len(room)
+            if fits:
+                room[:n] = view
+        if fits:
+            return b"".join([bytes(piece) for piece in session.push(n, True)])
         import io
 
         out = io.BytesIO()
-        self.stream(io.BytesIO(data), out)
+        stream(session, io.BytesIO(data), out)
         return out.getvalue()
 
     def stream(self, src: Readable, dst: Writable) -> Report:
@@ -198,8 +209,13 @@ class Veil:
 
         digest = keyed_hash(self.key, "run", 16)
         digest.update(self.profile.digest)
-        settings = (self._uid_root, self._accept_cut_pixels, self._ignore_mark, self._hold_limit)
+        settings = (
+            self._uid_root, self._accept_cut_pixels, self._keep_file_ids, self._ignore_mark,
+            self._hold_limit,
+        )  # fmt: skip
         digest.update(repr(settings).encode())
+        if self._pseudonyms is not None:
+            digest.update(self._pseudonyms.content)
         return digest.hexdigest()
 
     def tar(

@@ -8,7 +8,7 @@ import signal
 from ..errors import UsageError
 from ..trees import Options, StopFlag, Summary, run
 from ..trees.record import COPIED, FAILED, REWRITTEN, SAME, SKIPPED
-from ..trees.single import output_of, place_of
+from ..trees.single import check_apart, output_of, place_of
 from ..trees.tasks import DIRECTORY
 from ..trees.walk import listed
 from . import DONE, INTERRUPTED, NOT_ALL, Plan, say
@@ -141,24 +141,39 @@ def run_copy(plan: Plan) -> int:
         raise UsageError("a list of files needs the folder that they lie in")
     source, name = place_of(plan.source)
     target, final = output_of(plan.target)
+    check_apart(source, name, target, final)
     return _run_all(plan, [(source, target, [(name, "")], final, True)])
 
 
 def run_patch(plan: Plan) -> int:
     """Rewrite plan.paths in place; the exit status."""
-    folders = [path for path in plan.paths if os.path.isdir(path)]
+    folders = {os.path.realpath(path): path for path in plan.paths if os.path.isdir(path)}
     if plan.files_from is not None and (len(plan.paths) != 1 or not folders):
         raise UsageError("a list of files needs one folder that they lie in")
-    files: dict[str, list[Found]] = {}
+    files: dict[str, dict[Found, None]] = {}
     for path in plan.paths:
-        if path not in folders:
+        if not os.path.isdir(path):
             folder, name = os.path.split(path)
-            files.setdefault(folder or ".", []).append((os.fsencode(name), ""))
-    jobs: list[Job] = [(folder, None, _list(plan, folder), None, False) for folder in folders]
+            files.setdefault(os.path.realpath(folder), {})[os.fsencode(name), ""] = None
+    _check_overlap([*map(os.path.dirname, folders), *files], folders)
+    jobs: list[Job] = [(path, None, _list(plan, path), None, False) for path in folders.values()]
     jobs += [(folder, None, found, None, True) for folder, found in files.items()]
     if len(jobs) > 1 and (plan_options(plan).report or plan_options(plan).crosswalk):
         raise UsageError("a report or a crosswalk is of one folder: run once for each")
     return _run_all(plan, jobs)
+
+
+def _check_overlap(places: Iterable[str], folders: Iterable[str]) -> None:
+    """Raises UsageError for places inside of folders: there a file would be met twice, and one
+    without a preamble could not tell."""
+    known = set(folders)
+    for place in places:
+        while place not in known:
+            place, below = os.path.dirname(place), place
+            if place == below:
+                break
+        else:
+            raise UsageError("one of the paths lies inside another")
 
 
 def plan_options(plan: Plan) -> Options:
@@ -279,7 +294,9 @@ class _Signals:
             signal.signal(number, handler)
 
     def _see(self, number: int, _frame: object) -> None:
-        if self.number:
+        if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.number:
+            raise SystemExit(128 + number)
         self.number = number
         self._stop.set()

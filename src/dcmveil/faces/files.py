@@ -150,6 +150,17 @@ def remove(path: bytes) -> None:
         pass
 
 
+def make_folders(path: bytes) -> list[bytes]:
+    """Make a folder and those above it that are missing; the folders that have got an entry."""
+    changed = []
+    missing = path
+    while not os.path.isdir(missing):
+        missing = os.path.dirname(missing) or b"."
+        changed.append(missing)
+    os.makedirs(path, exist_ok=True)
+    return changed
+
+
 def same_bytes(one: bytes, other: bytes) -> bool:
     """Whether two regular files hold the same."""
     try:
@@ -174,7 +185,16 @@ def same_bytes(one: bytes, other: bytes) -> bool:
 
 def sync_folder(path: bytes) -> None:
     """Entries of a folder reach the disk, where the file system can be told so."""
-    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path, os.O_DIRECTORY)
+
+
+def sync_file(path: bytes) -> None:
+    """What a file holds reaches the disk."""
+    _sync(path, os.O_NOFOLLOW)
+
+
+def _sync(path: bytes, flags: int) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
         os.fsync(file)
     except OSError as error:

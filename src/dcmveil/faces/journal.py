@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
+    # file, its path, (inode, size), edits
+    _Planned = tuple[int, bytes, tuple[int, int], list[tuple[int, bytes]]]
+
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
+_EDIT_HEAD = struct.Struct("<4sQI")
+_TEXT_HEAD = struct.Struct("<4sI")
 _DIGEST = 16
 _BUFFER = 1 << 20
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
@@ -44,71 +49,146 @@ class JournalError(DcmveilError):
 
 
 class Journal:
-    """One batch being planned, then carried out. Open until `close`."""
+    """One batch being planned, then carried out. It becomes a file when it is committed, or larger
+    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace."""
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file: BinaryIO = open(_in_folder(path, flags), "w+b", _BUFFER)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.records = 0
+        self._file = -1
+        self._committed = False
+        self._buffer = bytearray()  # what is not in the file yet
+        self._written = 0  # bytes of the file that count
+        self._start = 0  # of the record at hand, from the start of the journal
+        self._hashed = 0  # up to where its digest goes, from the start of the buffer
         self._digest = blake2b(digest_size=_DIGEST)
         self._all = blake2b(digest_size=_DIGEST)
-        self._start = 0  # of the record at hand
-        self.records = 0
+        # what is planned, so that nothing has to be opened and read again; None once it is too much
+        self._planned: list[_Planned] | None = []
+        self._edits: list[tuple[int, bytes]] = []
+        self._relative = b""
+        self._identity = (0, 0)  # inode and size
 
     def begin(self, relative: bytes, status: os.stat_result) -> None:
         """The next file of the batch."""
-        self._start = self._file.tell()
+        self._start = self._written + len(self._buffer)
+        self._hashed = len(self._buffer)
         self._digest = blake2b(digest_size=_DIGEST)
-        head = struct.pack("<4sH", _FILE, len(relative)) + relative
-        self._write(head + struct.pack("<QQ", status.st_ino, status.st_size))
+        self._edits = []
+        self._relative = relative
+        self._identity = (status.st_ino, status.st_size)
+        self._buffer += _FILE + len(relative).to_bytes(2, "little") + relative
+        self._buffer += struct.pack("<QQ", status.st_ino, status.st_size)
 
     def edit(self, offset: int, new: bytes) -> None:
-        self._write(struct.pack("<4sQI", _EDIT, offset, len(new)))
-        self._write(new)
+        self._buffer += _EDIT_HEAD.pack(_EDIT, offset, len(new))
+        self._buffer += new
+        if self._planned is not None:
+            self._edits.append((offset, new))
+        if len(self._buffer) > _BUFFER:
+            self._spill()
 
-    def end(self, line: bytes) -> None:
-        """The file was understood to its end; `line` goes to the report once it is patched."""
-        self._write(struct.pack("<4sI", _DONE, len(line)) + line)
+    def end(self, file: int, line: bytes) -> None:
+        """The file was understood to its end; `line` tells what is reported once it is patched.
+        From here on the journal closes `file`."""
+        self._buffer += _TEXT_HEAD.pack(_DONE, len(line)) + line
+        self._hash()
         digest = self._digest.digest()
-        self._file.write(digest)
+        self._buffer += digest
         self._all.update(digest)
         self.records += 1
+        if self._planned is None:
+            os.close(file)
+        else:
+            self._planned.append((file, self._relative, self._identity, self._edits))
 
     def forget(self) -> None:
         """The file at hand is refused: nothing of it is kept."""
-        self._file.seek(self._start)
-        self._file.truncate()
+        if self._start >= self._written:
+            del self._buffer[self._start - self._written :]
+        else:
+            self._buffer.clear()
+            self._written = self._start
 
     def commit(self, durable: bool) -> None:
         """The batch is whole: from here on it will be carried out, by this run or the next."""
-        self._file.write(struct.pack("<4sI", _OVER, self.records) + self._all.digest())
-        self._file.flush()
+        self._buffer += _TEXT_HEAD.pack(_OVER, self.records) + self._all.digest()
+        self._write()
         if durable:
-            os.fsync(self._file.fileno())
-            sync_folder(os.path.dirname(self.path))
+            os.fsync(self._file)
+            folder = os.path.dirname(self.path)
+            sync_folder(folder)
+            sync_folder(os.path.dirname(folder))
+        self._committed = True
 
-    def carry_out(self, root: bytes, durable: bool) -> None:
-        """Write the edits into the files of the batch."""
-        self._file.seek(0)
-        for _ in _carry_out(self._file, root, durable):
-            pass
+    def carry_out(self, root: bytes, durable: bool) -> set[bytes]:
+        """Write the edits into the files of the batch. Those that come back were moved or changed
+        since they were planned, and were not touched."""
+        refused: set[bytes] = set()
+        if self._planned is None:
+            with open(self._file, "rb", _BUFFER, closefd=False) as file:
+                file.seek(0)
+                for _ in _carry_out(file, root, durable, refused):
+                    pass
+            return refused
+        for target, relative, identity, edits in self._planned:
+            if not _is_there(root, relative, identity):
+                refused.add(relative)
+                continue
+            for offset, new in edits:
+                _write_at(target, new, offset)
+            if durable:
+                os.fsync(target)
+        return refused
 
     def close(self) -> None:
-        self._file.close()
+        self._close_planned()
+        if self._file >= 0:
+            if not self._committed:
+                discard(self.path)  # nothing was touched
+            os.close(self._file)
+            self._file = -1
 
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
+    def _close_planned(self) -> None:
+        for planned in self._planned or ():
+            os.close(planned[0])
+        self._planned = None
+
+    def _hash(self) -> None:
+        with memoryview(self._buffer) as data:
+            self._digest.update(data[self._hashed :])
+        self._hashed = len(self._buffer)
+
+    def _spill(self) -> None:
+        """Out of memory into the file."""
+        self._hash()
+        self._write()
+        self._hashed = 0
+        self._close_planned()
+        self._edits = []
+
+    def _write(self) -> None:
+        if self._file < 0:
+            self._file = _locked(self.path)
+        with memoryview(self._buffer) as data:
+            _write_at(self._file, data, self._written)
+        self._written += len(self._buffer)
+        self._buffer.clear()
 
 
-def _in_folder(path: bytes, flags: int) -> int:
-    """A new file, in a folder that is made when it is missing."""
-    try:
-        return os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return os.open(path, flags, 0o600)
+def _locked(path: bytes) -> int:
+    """A new file with a lock on it, in a folder that is made when it is missing. Another run may
+    take the folder away before there is a file in it, and the file before there is a lock on it."""
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            continue
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)
 
 
 def discard(path: bytes) -> None:
@@ -139,26 +219,61 @@ def recover(root: bytes, durable: bool) -> Iterator[tuple[bytes, bytes]]:
         raise FileError("what stands in the place of the journal is no folder") from None
     for name in names:
         path = os.path.join(folder, name)
-        try:
-            file = open(open_regular(path), "rb", _BUFFER)
-        except FileNotFoundError:
-            continue  # another run was faster
+        file = _abandoned(path)
+        if file is None:
+            continue
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its run is alive
-            if _is_whole(file):
+            if _files_of(file) is not None:
                 file.seek(0)
                 yield from _carry_out(file, root, durable)
             discard(path)
 
 
+def recover_batch(
+    root: bytes, batch: set[bytes], durable: bool
+) -> tuple[bytes | None, list[tuple[bytes, bytes]]]:
+    """The same for the one journal that a worker of this run, now dead, left of a batch: its path,
+    to be discarded, and (relative path, line) of each file. None: no file was touched."""
+    folder = os.path.join(root, FOLDER)
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        file = _abandoned(path)
+        if file is None:
+            continue
+        with file:
+            names = _files_of(file)
+            if names is None:
+                discard(path)
+            elif names and names <= batch:
+                file.seek(0)
+                return path, list(_carry_out(file, root, durable))
+    return None, []
+
+
+def _abandoned(path: bytes) -> BinaryIO | None:
+    """A journal, locked; None if its writer is alive, or another run was faster."""
+    try:
+        file = open(open_regular(path), "rb", _BUFFER)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def is_pending(folder: bytes) -> bool:
+    """Whether a run on this folder was cut off and waits to be repeated, or is at work."""
+    return os.path.lexists(os.path.join(folder, FOLDER))
+
+
 def pending_above(path: bytes) -> bool:
-    """Whether a run on a folder above this one was cut off and waits to be repeated."""
+    """Whether that holds for a folder above this one."""
     folder = os.path.dirname(os.path.realpath(path))
     while True:
-        if os.path.isdir(os.path.join(folder, FOLDER)):
+        if is_pending(folder):
             return True
         parent = os.path.dirname(folder)
         if parent == folder:
@@ -169,14 +284,12 @@ def pending_above(path: bytes) -> bool:
 # ----------------------------------------------------------------------------------- reading back
 
 
-def _is_whole(file: BinaryIO) -> bool:
-    """Whether the journal was finished: otherwise no file of it was touched."""
+def _files_of(file: BinaryIO) -> set[bytes] | None:
+    """The files of a journal that was finished; None: it was not, and no file of it was touched."""
     try:
-        for _ in _records(file):
-            pass
+        return {content[0] for kind, content in _records(file) if kind == _FILE}
     except (ValueError, struct.error):
-        return False
-    return True
+        return None
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
@@ -184,6 +297,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
     digest = blake2b(digest_size=_DIGEST)
     whole = blake2b(digest_size=_DIGEST)
     count = 0
+    started = False  # a record that has not ended
 
     def take(n: int) -> bytes:
         data = file.read(n)
@@ -198,6 +312,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             (length,) = struct.unpack("<H", take(2))
             relative = take(length)
             inode, size = struct.unpack("<QQ", take(16))
+            started = True
             yield kind, (relative, inode, size)
         elif kind == _EDIT:
             offset, length = struct.unpack("<QI", take(12))
@@ -212,8 +327,9 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             whole.update(digest.digest())
             digest = blake2b(digest_size=_DIGEST)
             count += 1
+            started = False
             yield kind, line
-        elif kind == _OVER:
+        elif kind == _OVER and not started:
             (number,) = struct.unpack("<I", take(4))
             if number != count or file.read(_DIGEST) != whole.digest():
                 raise ValueError("damaged")
@@ -222,15 +338,25 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             raise ValueError("damaged")
 
 
-def _carry_out(file: BinaryIO, root: bytes, durable: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Write the edits of a whole journal; yields (relative path, line) for each file."""
+def _carry_out(
+    file: BinaryIO, root: bytes, durable: bool, refused: set[bytes] | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Write the edits of a whole journal; yields (relative path, line) for each file. `refused`
+    gets the files that are not those that were planned; without it they raise JournalError."""
     target = -1
     relative = b""
     try:
         for kind, content in _records(file):
             if kind == _FILE:
                 relative, inode, size = content
-                target = _open_target(root, relative, inode, size)
+                try:
+                    target = _open_target(root, relative, inode, size)
+                except JournalError:
+                    if refused is None:
+                        raise
+                    refused.add(relative)
+            elif target < 0:
+                continue
             elif kind == _EDIT:
                 offset, new = content
                 _write_at(target, new, offset)
@@ -243,6 +369,15 @@ def _carry_out(file: BinaryIO, root: bytes, durable: bool) -> Iterator[tuple[byt
     finally:
         if target >= 0:
             os.close(target)
+
+
+def _is_there(root: bytes, relative: bytes, identity: tuple[int, int]) -> bool:
+    """Whether an open file still is the one of that name, and as long."""
+    try:
+        status = os.lstat(os.path.join(root, relative))
+    except OSError:
+        return False
+    return (status.st_ino, status.st_size) == identity
 
 
 def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
@@ -265,7 +400,7 @@ def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
     )
 
 
-def _write_at(file: int, data: bytes, offset: int) -> None:
+def _write_at(file: int, data: bytes | memoryview, offset: int) -> None:
     n = os.pwrite(file, data, offset)
     while n < len(data):
         n += os.pwrite(file, data[n:], offset + n)

@@ -51,7 +51,8 @@ def pieces(
             if session.skip:
                 n = read_into(src, room[: session.skip])
                 if n:
-                    yield room[:n]
+                    with room[:n] as piece:
+                        yield piece
         if session.skip:
             session.passed(n)
             continue
@@ -163,7 +164,7 @@ class Reader:
             self._rest = piece
         n = min(len(buffer), len(self._rest))
         buffer[:n] = self._rest[:n]
-        self._rest = self._rest[n:]
+        self._rest = self._rest[n:] if n < len(self._rest) else b""
         return n
 
     def read(self, size: int | None = -1) -> bytes:

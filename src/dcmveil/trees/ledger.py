@@ -9,32 +9,37 @@ tried again) and the old summary, and puts the rest in place with one rename.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 
 from .. import __version__
 from ..errors import UsageError
+from ..faces.files import remove, sync_folder
 from .record import COPIED, REWRITTEN, SAME, SKIPPED, line_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
     Path = str | os.PathLike[str]
 
 _DONE = (REWRITTEN, SAME, COPIED, SKIPPED)
-_CROSSWALK_MEMORY = (
-    1 << 16
-)  # rows remembered, so that the UIDs of a study are not written each time
+# Rows remembered, so that the UIDs of a study are not written with each of its files.
+_CROSSWALK_MEMORY = 1 << 13
+_CROSSWALK_HEAD = ("kind", "old", "new")
 
 
 class DiskSet:
-    """A set of byte strings on disk, for as many as a run has files."""
+    """A set of byte strings on disk, for as many as a run has files. Raises OSError for a disk that
+    is full or fails."""
 
     def __init__(self) -> None:
         import sqlite3
 
+        self._error = sqlite3.Error
         self._base = sqlite3.connect("")  # a temporary file that no name leads to
         self._base.execute("PRAGMA journal_mode = OFF")
         self._base.execute("PRAGMA synchronous = OFF")
@@ -42,11 +47,21 @@ class DiskSet:
 
     def add(self, name: bytes) -> bool:
         """Whether it is new."""
-        return self._base.execute("INSERT OR IGNORE INTO members VALUES (?)", (name,)).rowcount == 1
+        return self._run("INSERT OR IGNORE INTO members VALUES (?)", name).rowcount == 1
 
     def __contains__(self, name: bytes) -> bool:
-        found = self._base.execute("SELECT 1 FROM members WHERE name = ?", (name,))
-        return found.fetchone() is not None
+        return self._run("SELECT 1 FROM members WHERE name = ?", name).fetchone() is not None
+
+    def close(self) -> None:
+        self._base.close()
+
+    def _run(self, command: str, name: bytes) -> sqlite3.Cursor:
+        try:
+            return self._base.execute(command, (name,))
+        except self._error as error:
+            full = "full" in str(error)
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
 
 
 class Ledger:
@@ -54,37 +69,50 @@ class Ledger:
 
     run     what names the run: a resumed one must be the same
     resume  go on from what stands there; harmless where nothing does
+    durable it and its name hold against a power cut
     outputs gets the names of the outputs that are done
     Raises UsageError for a file that exists and is not to be resumed, or is of another run.
     """
 
     def __init__(
-        self, path: Path, run: dict[str, Any], *, resume: bool, outputs: DiskSet | None = None
+        self,
+        path: Path,
+        run: dict[str, Any],
+        *,
+        resume: bool,
+        durable: bool = False,
+        outputs: DiskSet | None = None,
     ) -> None:
         self._outputs = outputs
         self.done: DiskSet | None = None
+        self._fresh: Path | None = None  # its path, if this run has made it
         self.kept: dict[str, int] = {}  # outcomes of the lines that were kept
         head = line_of({"dcmveil": __version__, **run})
         if resume and os.path.exists(path):
             self.done = DiskSet()
-            self._file = self._take_up(path, run, head)
+            self._file = self._take_up(path, run, head, durable)
+            _sync_name(path, durable)
             return
         try:
             self._file = open(_create(path), "wb")
+            self._fresh = path
         except FileExistsError:
             raise UsageError(
                 "the report exists already: --resume goes on from it, or name another file"
             ) from None
         self._file.write(head)
-        self._file.flush()
+        self.flush(durable)
+        _sync_name(path, durable)
 
-    def _take_up(self, path: Path, run: dict[str, Any], head: bytes) -> BinaryIO:
+    def _take_up(self, path: Path, run: dict[str, Any], head: bytes, durable: bool) -> BinaryIO:
         assert self.done is not None
         aside = f"{os.fspath(path)}.dcmveil-new"
         file: BinaryIO
         with open(path, "rb") as old:
             lines = _whole_lines(old)
             first = next(lines, None)
+            if first is None and not _is_torn(old, head):
+                raise UsageError("what stands in the place of the report is none: name another")
             if first is not None and {name: first[1].get(name) for name in run} != run:
                 raise UsageError(
                     "the report is of a run with another key, profile, source or kind of output: "
@@ -97,23 +125,26 @@ class Ledger:
                     if record.get("outcome") in _DONE and self.done.add(_mac(record)):
                         file.write(line)
                         self._keep(record)
-                file.flush()
+                _sync(file, durable)
                 os.replace(aside, path)
             except BaseException:
-                file.close()
-                os.unlink(aside)
+                remove(os.fsencode(aside))
+                try:
+                    file.close()
+                except OSError:
+                    pass  # a full disk: closing writes what is left
                 raise
         return file
 
     def write(self, record: dict[str, Any]) -> None:
         self._file.write(line_of(record))
 
-    def write_line(self, line: bytes) -> None:
-        """A line that a journal kept, unless it is here already."""
-        record = json.loads(line)
-        if self.done is not None and self.done.add(_mac(record)):
-            self._file.write(line)
-            self._keep(record)
+    def is_new(self, record: dict[str, Any]) -> bool:
+        """Whether no line that was kept is of this input."""
+        return self.done is None or self.done.add(_mac(record))
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def _keep(self, record: dict[str, Any]) -> None:
         self.kept[record["outcome"]] = self.kept.get(record["outcome"], 0) + 1
@@ -121,12 +152,29 @@ class Ledger:
             self._outputs.add(os.fsencode(record["output"]))
 
     def flush(self, durable: bool) -> None:
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        _sync(self._file, durable)
 
     def close(self) -> None:
+        if self.done is not None:
+            self.done.close()
         self._file.close()
+
+    def abandon(self) -> None:
+        """Close it; it goes if this run has made it, and nothing was done."""
+        self._file.close()
+        if self._fresh is not None:
+            os.unlink(self._fresh)
+
+
+def _sync(file: BinaryIO, durable: bool) -> None:
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+
+
+def _sync_name(path: Path, durable: bool) -> None:
+    if durable:
+        sync_folder(os.fsencode(os.path.dirname(path) or "."))
 
 
 def _mac(record: dict[str, Any]) -> bytes:
@@ -139,6 +187,13 @@ def _private(path: str, flags: int) -> int:
 
 def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _is_torn(file: BinaryIO, head: bytes) -> bool:
+    """Whether a kill has left no more than a part of the first line."""
+    file.seek(0)
+    start = file.read(len(head))
+    return start == head[: len(start)] and b"\n" not in start
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -158,21 +213,34 @@ class Crosswalk:
     """Old and new IDs and UIDs, as CSV with the columns kind, old, new; mode 0600. Rows may repeat
     in long runs. Whoever has this file can undo the de-identification of what it lists."""
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
+    def __init__(self, path: Path, *, resume: bool, durable: bool = False) -> None:
         fresh = not (resume and os.path.exists(path))
         try:
             file = _create(path) if fresh else os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileExistsError:
             raise UsageError("the crosswalk exists already, and is never overwritten") from None
-        if not fresh:
-            os.fchmod(file, 0o600)
-            _cut_torn_line(file)
         self._file = open(file, "a" if fresh else "r+", newline="", encoding="utf-8")
-        self._file.seek(0, os.SEEK_END)
-        self._rows = csv.writer(self._file)
-        if fresh:
-            self._rows.writerow(("kind", "old", "new"))
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        if not fresh:
+            self._take_up(file)
+        if os.fstat(file).st_size == 0:
+            self._rows.writerow(_CROSSWALK_HEAD)
+            self._file.flush()
+        _sync_name(path, durable)
         self._seen: set[tuple[str, bytes, bytes]] = set()
+
+    def _take_up(self, file: int) -> None:
+        head = ",".join(_CROSSWALK_HEAD).encode() + b"\n"
+        start = os.pread(file, len(head), 0)
+        if start != head[: len(start)]:
+            self._file.close()
+            raise UsageError("what stands in the place of the crosswalk is none: name another")
+        os.fchmod(file, 0o600)
+        _cut_torn_line(file)
+        self._file.seek(0, os.SEEK_END)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def write(self, rows: list[tuple[str, bytes, bytes]]) -> None:
         for row in rows:

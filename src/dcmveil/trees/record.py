@@ -23,6 +23,7 @@ COPIED = "copied"  # not DICOM, copied because that was asked for
 SKIPPED = "skipped"
 FAILED = "failed"
 OUTCOMES = (REWRITTEN, SAME, COPIED, SKIPPED, FAILED)
+_PREAMBLE = 128
 
 
 class Result:
@@ -62,8 +63,30 @@ def _received(*state: Any) -> Result:
     return result
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one a line
+
+
 def line_of(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return _encode(record).encode() + b"\n"
+
+
+def journal_line(run: str, result: Result) -> bytes:
+    """What a journal keeps of a result, for the run of that identity."""
+    rows = [(kind, old.hex(), new.hex()) for kind, old, new in result.crosswalk]
+    return line_of({"run": run, "record": result.record, "crosswalk": rows})
+
+
+def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
+    """The result that a journal kept, None if it is of a run with another profile or key."""
+    kept = json.loads(line)
+    if kept["run"] != run:
+        return None
+    result = Result(relative, kept["record"])
+    result.crosswalk = [
+        (kind, bytes.fromhex(old), bytes.fromhex(new)) for kind, old, new in kept["crosswalk"]
+    ]
+    result.report = report_of(result.record)
+    return result
 
 
 def counts_of(report: Report) -> dict[str, Any]:
@@ -83,14 +106,62 @@ def counts_of(report: Report) -> dict[str, Any]:
     }
 
 
+def report_of(record: dict[str, Any]) -> Report:
+    """The report that `counts_of` was made from; the new Patient ID is not in it."""
+    from ..report import Report
+
+    report = Report()
+    for name, value in record.items():
+        if name in Report.__slots__:
+            setattr(report, name, value)
+    report.uids = dict.fromkeys(("short", "vanished", "foreign"), 0) | record["uids"]
+    return report
+
+
 def error_of(error: DicomError) -> dict[str, Any]:
     return {"offset": error.offset, "path": error.path, "reason": error.reason}
 
 
-def edits_of(trace: list[Trace]) -> list[list[Any]]:
-    """[offset, length, tag path, action] of every value that changed."""
-    return [
-        [offset, length, path_text(place, tag), ACTION_NAMES[action]]
-        for place, tag, _, action, _, offset, _, length, _, old, new in trace
-        if new is not None and old != new
-    ]
+class Edits:
+    """All that changes in one file: a session's trace and its watch.
+
+    list  [offset, length, tag path, action] of each value, or of a part of a long one, in which a
+          byte becomes another one; `preamble` with `mark`, and `tail` with `zero`, for what is no
+          element. Offsets as in inspect.Edit.
+    """
+
+    __slots__ = ("_at", "list", "trace")
+
+    def __init__(self) -> None:
+        self.trace: list[Trace] = []
+        self.list: list[list[Any]] = []
+        self._at = 0
+
+    def see(self, base: int, old: bytes, new: bytes) -> None:
+        """One step of the session: the trace has grown, and these bytes are settled."""
+
+        def add(start: int, end: int, path: str, action: str) -> None:
+            if old[start - base : end - base] == new[start - base : end - base]:
+                return
+            last = self.list[-1] if self.list else None
+            if last is not None and last[2:] == [path, action] and last[0] + last[1] == start:
+                last[1] += end - start
+            else:
+                self.list.append([start, end - start, path, action])
+
+        def add_gap(end: int) -> None:
+            start = max(self._at, base)
+            if start < end:
+                add(start, end, "tail" if start else "preamble", "zero" if start else "mark")
+
+        if base == 0 and new[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
+            add_gap(_PREAMBLE)
+            self._at = _PREAMBLE
+        for place, tag, _, action, _, offset, _, length, _, _, after in self.trace:
+            if after is not None:
+                add_gap(offset)
+                add(offset, offset + length, path_text(place, tag), ACTION_NAMES[action])
+                self._at = offset + length
+        self.trace.clear()
+        add_gap(base + len(new))
+        self._at = base + len(new)

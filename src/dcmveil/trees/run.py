@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 
@@ -12,17 +11,19 @@ from ..faces import journal
 from ..faces.files import (
     KernelCopy,
     create,
+    make_folders,
     open_regular,
     publish,
     remove,
     same_bytes,
+    sync_file,
     sync_folder,
 )
 from ..faces.names import Names
 from .ledger import Crosswalk, DiskSet, Ledger
-from .record import FAILED, OUTCOMES, REWRITTEN, SAME, SKIPPED, Result
+from .record import FAILED, OUTCOMES, REWRITTEN, SAME, SKIPPED, Result, from_journal
 from .tasks import CopyTask, PatchTask, Task
-from .walk import walk
+from .walk import AGAIN, walk
 from .workers import StopFlag, run_batches
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # a kill loses little work and that the last batches end together.
 BATCH = 32
 _LOCK_SECONDS = 10.0  # for workers of a killed run to finish the file in hand
+FOLDERS_KNOWN = 4096  # to exist in the target: a hundred series a patient, and little memory
 TAKEN = "its output name is taken by a file that is not the same"
 
 
@@ -171,8 +173,8 @@ def run(
     single    `found` is one file that was named, and
     final     this is its output's name in target
     on_file   called with the result of each file, in the order of the report
-    Raises UsageError and OSError before anything was written, JournalError, and what on_file
-    raises.
+    Raises UsageError and OSError before anything was written (UsageError for a list later, where
+    it is none), JournalError, and what on_file raises.
     """
     return _Run(make_session, identity, key, source, target, options, final, single, stop).go(
         found, on_file
@@ -193,7 +195,7 @@ class _Run:
         self.final = final
         self.single = single
         self.make_session = make_session
-        self.stop = stop or StopFlag()
+        self.stop = StopFlag() if stop is None else stop  # one that is not set is false
         self.summary = Summary()
         self.folders: set[bytes] = set()  # that are known to exist in target
         # names given in this run, where those that stood before may be replaced
@@ -201,6 +203,7 @@ class _Run:
         self.ledger: Ledger | None = None
         self.crosswalk: Crosswalk | None = None
         self.recovered: set[bytes] = set()
+        self.listed = False  # the files come from a list
         self.kernel = KernelCopy()
 
     # -- the run -----------------------------------------------------------------------------
@@ -209,22 +212,27 @@ class _Run:
         self, found: Iterable[Found] | None, on_file: Callable[[Result], None] | None
     ) -> Summary:
         start = time.monotonic()
+        self.listed = found is not None and not self.single
         leave_out = self._check_places()
         # single files side by side do not get in each other's way
         lock = _lock(self.source if self.target is None else self.target, self.single)
         try:
             self._open_files()
-            if self.target is None:
-                self._recover()
-            batches = self._batches(walk(self.source, leave_out) if found is None else found)
-            self._work(self._task(), batches, on_file)
-            if self.target is None:
-                if not self.summary.fatal:
-                    self._recover()  # of a worker that died
-                journal.close_folder(self.source)
+            leave_out |= self._own_files()
+            try:
+                if self.target is None:
+                    self._recover(on_file)
+                batches = self._batches(walk(self.source, leave_out) if found is None else found)
+                self._work(self._task(), batches, on_file)
+                if self.target is None:
+                    journal.close_folder(self.source)
+            except BaseException:
+                self.summary.interrupted = True
+                raise
+            finally:
+                self.summary.seconds = round(time.monotonic() - start, 3)
+                self._close_files()
         finally:
-            self.summary.seconds = round(time.monotonic() - start, 3)
-            self._close_files()
             os.close(lock)
         return self.summary
 
@@ -234,26 +242,22 @@ class _Run:
         batches: Iterator[list[Found]],
         on_file: Callable[[Result], None] | None,
     ) -> None:
-        coming = run_batches(task, batches, self.options.jobs, task.died, self.stop)
+        coming = run_batches(task, batches, self.options.jobs, task.died, task.undo, self.stop)
+        results: list[Result] = []
         try:
             for results in coming:
                 self._take(results, on_file)
         except BaseException:
             self.stop.set()
-            for results in coming:
-                for result in results:
-                    if result.temporary is not None and self.target is not None:
-                        remove(result.temporary)
+            coming.close()
+            task.undo(results)
             raise
         self.summary.interrupted = bool(self.stop) and not self.summary.fatal
 
     def _take(self, results: list[Result], on_file: Callable[[Result], None] | None) -> None:
-        """One batch that has come back: names, report, then the end of its journal."""
+        """One batch that has come back: names, crosswalk, report, then the end of its journal."""
         journals = self._finish(results)
-        if self.ledger is not None:
-            self.ledger.flush(self.options.durable)
-        if self.crosswalk is not None:
-            self.crosswalk.flush(self.options.durable)
+        self._note(results)
         for path in journals:
             journal.discard(path)
         if on_file is not None:
@@ -261,7 +265,7 @@ class _Run:
                 on_file(result)
 
     def _finish(self, results: list[Result]) -> list[bytes]:
-        """Outputs get their names, the report its lines; journals that are to be discarded then."""
+        """Outputs get their names; the journals that are to be discarded once all is reported."""
         journals = []
         touched: set[bytes] = set()
         for result in results:
@@ -269,23 +273,29 @@ class _Run:
                 journals.append(result.temporary)
             elif result.temporary is not None:
                 self._publish(result, touched)
-            self._record(result)
+            if self.options.quarantine is not None and result.record["outcome"] == FAILED:
+                self._quarantine(result)
         if self.options.durable:
             for folder in touched:
                 sync_folder(folder)
         return journals
 
-    def _record(self, result: Result) -> None:
-        if self.options.quarantine is not None and result.record["outcome"] == FAILED:
-            self._quarantine(result)
-        if self.crosswalk is not None and result.record["outcome"] in (REWRITTEN, SAME):
-            self.crosswalk.write(result.crosswalk)
+    def _note(self, results: list[Result]) -> None:
+        """Into the crosswalk, and then into the report: what stands there is not done again."""
+        if self.crosswalk is not None:
+            for result in results:
+                if result.record["outcome"] in (REWRITTEN, SAME):
+                    self.crosswalk.write(result.crosswalk)
+            self.crosswalk.flush(self.options.durable)
+        for result in results:
+            if self.ledger is not None:
+                self.ledger.write(result.record)
+            self.summary.add(result.record)
+            if result.fatal and not self.summary.fatal:
+                self.summary.fatal = result.record["error"]["reason"]
+                self.stop.set()
         if self.ledger is not None:
-            self.ledger.write(result.record)
-        self.summary.add(result.record)
-        if result.fatal and not self.summary.fatal:
-            self.summary.fatal = result.record["error"]["reason"]
-            self.stop.set()
+            self.ledger.flush(self.options.durable)
 
     # -- where things are --------------------------------------------------------------------
 
@@ -294,21 +304,35 @@ class _Run:
         together."""
         if not os.path.isdir(self.source):
             raise UsageError("the source is not a folder")
-        places = [self.options.quarantine] if self.options.quarantine is not None else []
-        if self.target is None:
-            if journal.pending_above(self.source):
-                raise UsageError(
-                    "a run over a folder above this one was cut off while it patched: repeat it"
-                )
-        else:
+        if journal.pending_above(self.source):
+            raise UsageError(
+                "a run over a folder above this one was cut off while it patched: repeat it"
+            )
+        places: list[Path] = []
+        if self.target is not None:
+            if journal.is_pending(self.source):
+                raise UsageError("a run over this folder was cut off while it patched: repeat it")
+            if not self.single:
+                self._check_nesting(self.target)
+            self._check_private(self.target)
             os.makedirs(self.target, exist_ok=True)
             places.append(self.target)
-            if self.final is None:
-                self._check_nesting(self.target)
-        for place in places:
-            os.makedirs(place, exist_ok=True)
-        status = [os.stat(place) for place in places]
-        return frozenset((s.st_dev, s.st_ino) for s in status)
+        if self.options.quarantine is not None:
+            os.makedirs(self.options.quarantine, 0o700, exist_ok=True)
+            places.append(self.options.quarantine)
+        return frozenset(_identity(os.stat(place)) for place in places)
+
+    def _check_private(self, target: bytes) -> None:
+        """What identifies people does not go among the outputs."""
+        inside = os.path.join(os.path.realpath(target), b"")
+        for path in (self.options.quarantine, self.options.crosswalk):
+            if path is not None:
+                place = os.path.join(os.path.realpath(os.fsencode(path)), b"")
+                if place.startswith(inside):
+                    raise UsageError(
+                        "the quarantine and the crosswalk identify people: they cannot lie in the "
+                        "folder of the outputs"
+                    )
 
     def _check_nesting(self, target: bytes) -> None:
         one = os.path.join(os.path.realpath(self.source), b"")
@@ -317,12 +341,14 @@ class _Run:
             raise UsageError("source and target are one folder; dcmveil patch rewrites in place")
         if not self.options.nested and (one.startswith(other) or other.startswith(one)):
             raise UsageError("source and target lie inside one another (--nested allows it)")
+        if self.options.overwrite and one.startswith(other):
+            raise UsageError("with the source inside the target, an output might replace an input")
 
     def _task(self) -> Task:
         common = (self.source, self.make_session, self.names, self.options, self.stop)
         if self.target is None:
-            return PatchTask(*common)
-        return CopyTask(*common, self.target)
+            return PatchTask(*common, self.identity)
+        return CopyTask(*common, self.target, self.final)
 
     def _open_files(self) -> None:
         options = self.options
@@ -330,16 +356,41 @@ class _Run:
             kind = {
                 "run": self.identity,
                 "source": self.names.mac(os.path.realpath(self.source)),
-                "output": "in place" if self.target is None else "copy",
+                "output": "in place" if self.target is None else self._kind_of_copy(self.target),
             }
-            self.ledger = Ledger(options.report, kind, resume=options.resume, outputs=self.made)
+            self.ledger = Ledger(
+                options.report, kind,
+                resume=options.resume, durable=options.durable, outputs=self.made,
+            )  # fmt: skip
             self.summary.before = sum(self.ledger.kept.values())
         if options.crosswalk is not None:
-            self.crosswalk = Crosswalk(options.crosswalk, resume=options.resume)
+            try:
+                self.crosswalk = Crosswalk(
+                    options.crosswalk, resume=options.resume, durable=options.durable
+                )
+            except BaseException:
+                if self.ledger is not None:
+                    self.ledger.abandon()
+                raise
+
+    def _kind_of_copy(self, target: bytes) -> str:
+        """Stands for where outputs go and what they are called."""
+        options = self.options
+        names = (options.names, options.keep_names, options.others, options.dicomdir)
+        parts = (os.path.realpath(target), self.final or b"", repr(names).encode())
+        return f"copy {self.names.mac(bytes(1).join(parts))}"
+
+    def _own_files(self) -> frozenset[tuple[int, int]]:
+        """Which the walk leaves out wherever they stand."""
+        files = [f for f in (self.ledger, self.crosswalk) if f is not None]
+        return frozenset(_identity(os.fstat(file.fileno())) for file in files)
 
     def _close_files(self) -> None:
-        if self.crosswalk is not None:
-            self.crosswalk.close()
+        try:
+            if self.crosswalk is not None:
+                self.crosswalk.close()
+        except OSError as error:
+            self.summary.fatal = self.summary.fatal or error.strerror or "no crosswalk"
         if self.ledger is not None:
             try:
                 self.ledger.write(self.summary.as_record())
@@ -349,22 +400,22 @@ class _Run:
 
     # -- which files -------------------------------------------------------------------------
 
-    def _recover(self) -> None:
+    def _recover(self, on_file: Callable[[Result], None] | None) -> None:
         """What an earlier run was about to patch when it was killed."""
         for relative, line in journal.recover(self.source, self.options.durable):
+            result = from_journal(self.identity, relative, line)
+            if result is None:
+                continue  # it bears the mark of another key or profile, and is met as such
             self.recovered.add(relative)
-            record = json.loads(line)
-            if self.ledger is not None and self.ledger.done is not None:
-                self.ledger.write_line(line)
-                self.ledger.flush(self.options.durable)
-            elif self.ledger is not None:
-                self.ledger.write(record)
-            self.summary.add(record)
+            if self.ledger is None or self.ledger.is_new(result.record):
+                self._note([result])
+            if on_file is not None:
+                on_file(result)
 
     def _batches(self, found: Iterable[Found]) -> Iterator[list[Found]]:
         batch: list[Found] = []
         done = self.ledger.done if self.ledger is not None else None
-        for relative, reason in found:
+        for relative, reason in self._once(found):
             if relative in self.recovered:
                 continue
             if done is not None and bytes.fromhex(self.names.mac(relative)) in done:
@@ -375,6 +426,26 @@ class _Run:
                 batch = []
         if batch:
             yield batch
+
+    def _once(self, found: Iterable[Found]) -> Iterator[Found]:
+        """Each file once: two workers must never write one file. A list may name a file twice; two
+        names may lead to one file that is patched."""
+        names = DiskSet() if self.listed else None
+        files = DiskSet() if self.target is None and self.options.hard_links else None
+        for relative, reason in found:
+            if names is not None and not names.add(bytes.fromhex(self.names.mac(relative))):
+                continue
+            if files is not None and not reason and not self._is_first_name(relative, files):
+                yield relative, AGAIN
+            else:
+                yield relative, reason
+
+    def _is_first_name(self, relative: bytes, files: DiskSet) -> bool:
+        try:
+            status = os.lstat(os.path.join(self.source, relative))
+        except OSError:
+            return True  # met again when it is opened
+        return status.st_nlink < 2 or files.add(repr(_identity(status)).encode())
 
     # -- outputs -----------------------------------------------------------------------------
 
@@ -395,10 +466,12 @@ class _Run:
                     not self.options.keep_names or self.options.report_paths
                 ):
                     result.record["output"] = os.fsdecode(name)
+                touched.add(os.path.dirname(path))
                 if new:
-                    touched.add(os.path.dirname(path))
                     return
                 result.record["outcome"] = SAME
+                if self.options.durable:
+                    sync_file(path)  # of a run that was killed before it could
         except OSError as error:
             result.exception = error
             self._fail(result, error.strerror or "the output could not be named")
@@ -414,16 +487,21 @@ class _Run:
     def _make_folder(self, folder: bytes, touched: set[bytes]) -> None:
         if folder in self.folders:
             return
-        if len(self.folders) > 100_000:  # of a series each; they are only remembered
+        if len(self.folders) >= FOLDERS_KNOWN:
             self.folders.clear()
-        if not os.path.isdir(folder):
-            os.makedirs(folder, exist_ok=True)
-            touched.add(os.path.dirname(folder))
+        touched.update(make_folders(folder))
         self.folders.add(folder)
+        if self.options.durable:  # a run that was killed may have made those above it
+            assert self.target is not None
+            while len(folder) > len(self.target):
+                folder = os.path.dirname(folder)
+                touched.add(folder)
 
     def _quarantine(self, result: Result) -> None:
         """A copy of the input, as it is, under its own path."""
         assert self.options.quarantine is not None
+        if os.path.isabs(result.relative) or b".." in result.relative.split(b"/"):
+            return  # a list had it, and it lies outside the source
         folder = os.fsencode(self.options.quarantine)
         path = os.path.join(folder, result.relative)
         temporary = os.path.join(
@@ -446,6 +524,10 @@ class _Run:
         finally:
             os.close(src)
             remove(temporary)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _lock(folder: bytes, shared: bool) -> int:

@@ -36,12 +36,21 @@ def output_of(dst: Path) -> tuple[str, bytes | None]:
     return folder or ".", os.fsencode(name)
 
 
+def check_apart(source: str, relative: bytes, target: str, final: bytes | None) -> None:
+    """Raises UsageError for an output that is its own input."""
+    if final is not None:
+        one = os.path.join(os.fsencode(source), relative)
+        if one == os.path.realpath(os.path.join(os.fsencode(target), final)):
+            raise UsageError("source and target are one file; dcmveil patch rewrites in place")
+
+
 def copy(
     sessions: Sessions, identity: str, key: bytes, src: Path, dst: Path, options: dict[str, Any]
 ) -> Report:
     """See Veil.copy."""
     source, relative = place_of(src)
     target, final = output_of(dst)
+    check_apart(source, relative, target, final)
     return _only(sessions, identity, key, source, target, Options(**options), relative, final)
 
 
@@ -67,6 +76,8 @@ def _only(
         found=[(relative, "")], final=final, single=True, on_file=results.append,
     )  # fmt: skip
     for result in results:
+        if result.relative != relative:
+            continue  # an earlier run was cut off in this folder
         if result.exception is not None and result.record["outcome"] in (FAILED, SKIPPED):
             raise result.exception
         if result.report is not None:

@@ -10,26 +10,26 @@ from ..errors import DicomError, FileError, NotDicomError
 from ..faces import copy as copying
 from ..faces import patch as patching
 from ..faces.files import KernelCopy, StopError, create, open_regular, remove
-from ..faces.journal import FOLDER, Journal, JournalError, discard
+from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
 from .record import (
     COPIED,
     FAILED,
     REWRITTEN,
     SKIPPED,
+    Edits,
     Result,
     counts_of,
-    edits_of,
     error_of,
-    line_of,
+    from_journal,
+    journal_line,
 )
-from .walk import SPECIAL, SYMLINK
+from .walk import AGAIN, SPECIAL, SYMLINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..core import Trace
     from ..engine import Crosswalk
     from ..faces.names import Names
     from ..report import Report
@@ -42,6 +42,8 @@ NOT_DICOM = "not DICOM"
 DIRECTORY = "a DICOMDIR"
 SECOND_NAME = "it has a second name (a hard link), which would change with it"
 INTERNAL = "internal error"
+MOVED = "it was moved or changed while it was treated"
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.ETXTBSY}
 # No file after this one could be written either.
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -58,7 +60,7 @@ class Task:
         self.names = names
         self.options = options
         self.stop = stop
-        self.trace: list[Trace] = []
+        self.edits = Edits()
         self.rows: Crosswalk = []
 
     @property
@@ -70,17 +72,24 @@ class Task:
             raise StopError("stopped")
 
     def __call__(self, batch: list[Found]) -> list[Result]:
-        results = []
-        for relative, reason in batch:
-            if self.stop:
-                break
-            result = self._one(relative, reason)
-            if result is None:
-                break
-            results.append(result)
-            if result.fatal:
-                break
+        results: list[Result] = []
+        try:
+            for relative, reason in batch:
+                if self.stop:
+                    break
+                result = self._one(relative, reason)
+                if result is None:
+                    break
+                results.append(result)
+                if result.fatal:
+                    break
+        except BaseException:
+            self.undo(results)
+            raise
         return results
+
+    def undo(self, results: list[Result]) -> None:
+        """Away with what a batch has made, since nobody will take it."""
 
     def died(self, batch: list[Found]) -> list[Result]:
         """The results of a batch whose worker has died."""
@@ -91,17 +100,20 @@ class Task:
     def _one(self, relative: bytes, reason: str) -> Result | None:
         """The result for one file, None: it was undone, since the run is to stop."""
         if reason:
-            if reason in (SYMLINK, SPECIAL):
+            if reason in (SYMLINK, SPECIAL, AGAIN):
                 return self.skipped(relative, reason)
             return self.failed(relative, {"reason": reason})
         start = time.perf_counter()
         try:
-            result = self.treat(relative)
+            try:
+                result = self.treat(relative)
+            except NotDicomError as error:
+                _let_go(error)
+                result = self.not_dicom(relative, error)
         except StopError:
             return None
-        except NotDicomError as error:
-            result = self.not_dicom(relative, error)
         except Exception as error:
+            _let_go(error)
             result = self._fault(relative, error)
         result.record["seconds"] = round(time.perf_counter() - start, 6)
         return result
@@ -159,14 +171,17 @@ class Task:
         if self.options.crosswalk is not None:
             result.crosswalk = self.rows
         if self.options.report_edits:
-            result.record["edits"] = edits_of(self.trace)
+            result.record["edits"] = self.edits.list
         return result
 
     def session(self) -> Session:
         """For the next file, with those who look on that the report asks for."""
-        self.trace, self.rows = [], []
+        self.edits, self.rows = Edits(), []
+        look = self.options.report_edits
         return self.make_session(
-            trace=self.trace if self.options.report_edits else None,
+            trace=self.edits.trace if look else None,
+            watch=self.edits.see if look else None,
+            packs=look,
             crosswalk=self.rows if self.options.crosswalk is not None else None,
             # where the files keep their names, so do the links to them
             keep_file_ids=True if self.names_stay else None,
@@ -178,10 +193,11 @@ class CopyTask(Task):
 
     def __init__(
         self, root: bytes, make_session: Callable[..., Session], names: Names, options: Options,
-        stop: StopFlag, target: bytes,
+        stop: StopFlag, target: bytes, final: bytes | None,
     ) -> None:  # fmt: skip
         super().__init__(root, make_session, names, options, stop)
         self.target = target
+        self.place = b"%s\0%s" % (final or b"", os.path.realpath(root))
         self.kernel = KernelCopy()
 
     def treat(self, relative: bytes) -> Result:
@@ -193,10 +209,24 @@ class CopyTask(Task):
             os.close(src)
         if report is None:
             return self.skipped(relative, DIRECTORY)
-        result = self.rewritten(relative, report)
-        result.temporary = temporary
-        result.output = self.names.name(report, relative)
+        try:
+            result = self.rewritten(relative, report)
+            result.temporary = temporary
+            result.output = self.names.name(report, relative)
+        except BaseException:
+            remove(temporary)
+            raise
         return result
+
+    def undo(self, results: list[Result]) -> None:
+        for result in results:
+            if result.temporary is not None:
+                remove(result.temporary)
+
+    def died(self, batch: list[Found]) -> list[Result]:
+        for relative, _ in batch:
+            remove(self.temporary_of(relative))
+        return super().died(batch)
 
     def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
         if not self.options.others:
@@ -235,8 +265,10 @@ class CopyTask(Task):
         return temporary, report
 
     def temporary_of(self, relative: bytes) -> bytes:
-        # of the input, so that the same command finds and replaces what a kill has left
-        return os.path.join(self.target, b".dcmveil-%s.tmp" % self.names.mac(relative).encode())
+        # Of the input, so that the same command finds and replaces what a kill has left; and of
+        # its folder, since single files from anywhere may be on their way at one time.
+        whole = os.path.join(self.place, relative)
+        return os.path.join(self.target, b".dcmveil-%s.tmp" % self.names.mac(whole).encode())
 
     def _wanted(self, session: Session) -> Callable[[], None]:
         def check() -> None:
@@ -249,7 +281,8 @@ class CopyTask(Task):
     def _finish(self, src: int, dst: int) -> None:
         if self.options.keep_xattrs:
             for name in os.listxattr(src):
-                os.setxattr(dst, name, os.getxattr(src, name))
+                if name.startswith("user."):  # others are for the system to give
+                    os.setxattr(dst, name, os.getxattr(src, name))
         if self.options.keep_times:
             status = os.fstat(src)
             os.utime(dst, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -266,9 +299,10 @@ class PatchTask(Task):
 
     def __init__(
         self, root: bytes, make_session: Callable[..., Session], names: Names, options: Options,
-        stop: StopFlag,
+        stop: StopFlag, run: str,
     ) -> None:  # fmt: skip
         super().__init__(root, make_session, names, options, stop)
+        self.run = run
         self._journal: Journal | None = None
         self._count = 0
 
@@ -285,35 +319,58 @@ class PatchTask(Task):
         try:
             results = super().__call__(batch)
             if journal.records == 0:
-                discard(path)
                 return results
             try:
                 journal.commit(self.options.durable)
-            except OSError as error:
-                discard(path)  # nothing was touched yet
-                return [self._undone(result, error) for result in results]
-            try:
-                journal.carry_out(self.root, self.options.durable)
+                refused = journal.carry_out(self.root, self.options.durable)
             except (OSError, JournalError) as error:
-                # the journal stays: the next run carries it out
+                # committed, the journal stays for the next run; if not, nothing was touched
                 return [self._undone(result, error) for result in results]
+            results = [
+                self._fault(result.relative, FileError(MOVED))
+                if result.relative in refused
+                else result
+                for result in results
+            ]
             results[0].temporary = path
             return results
         finally:
             journal.close()
 
+    def died(self, batch: list[Found]) -> list[Result]:
+        """What the worker was about to write is written, if it had got that far."""
+        failed = super().died(batch)
+        try:
+            path, lines = recover_batch(
+                self.root, {relative for relative, _ in batch}, self.options.durable
+            )
+        except (OSError, JournalError) as error:
+            return [self._fatal(result.relative, error) for result in failed]
+        kept = {relative: from_journal(self.run, relative, line) for relative, line in lines}
+        results = [kept.get(result.relative) or result for result in failed]
+        results[0].temporary = path
+        return results
+
     def _undone(self, result: Result, error: Exception) -> Result:
         """The result of a file that was planned, and perhaps not patched."""
         if result.record["outcome"] != REWRITTEN:
             return result
-        undone = self._fault(result.relative, error)
-        undone.fatal = True
-        return undone
+        return self._fatal(result.relative, error)
+
+    def _fatal(self, relative: bytes, error: Exception) -> Result:
+        result = self._fault(relative, error)
+        result.fatal = True
+        return result
 
     def treat(self, relative: bytes) -> Result:
         journal = self._journal
         assert journal is not None
-        file = open_regular(os.path.join(self.root, relative), os.O_RDWR)
+        try:
+            file = open_regular(os.path.join(self.root, relative), os.O_RDWR)
+        except OSError as error:
+            if error.errno in _NOT_WRITABLE:
+                self._look_at(relative)
+            raise
         try:
             status = os.fstat(file)
             if status.st_nlink > 1 and not self.options.hard_links:
@@ -322,10 +379,32 @@ class PatchTask(Task):
             try:
                 report = patching.plan(self.session(), file, journal.edit, self.check)
                 result = self.rewritten(relative, report)
-                journal.end(line_of(result.record))
+                line = journal_line(self.run, result)
             except BaseException:
                 journal.forget()
                 raise
+        except BaseException:
+            os.close(file)
+            raise
+        journal.end(file, line)
+        return result
+
+    def _look_at(self, relative: bytes) -> None:
+        """Raises NotDicomError for a file that need not be written."""
+        try:
+            file = open_regular(os.path.join(self.root, relative))
+        except OSError:
+            return
+        try:
+            patching.plan(self.session(), file, lambda offset, new: None, self.check)
+        except NotDicomError:
+            raise
+        except (OSError, DicomError, FileError):
+            pass
         finally:
             os.close(file)
-        return result
+
+
+def _let_go(error: Exception) -> None:
+    """Of the frames, and with them of the window, until the garbage collector finds them."""
+    error.__traceback__ = error.__context__ = None

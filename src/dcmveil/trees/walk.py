@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import UsageError
+from ..faces import journal
 from ..faces.files import TEMPORARY
 
 TYPE_CHECKING = False
@@ -21,66 +22,113 @@ PATH_LIMIT = 1 << 16  # bytes of one line of a list; no system has longer paths
 SYMLINK = "a symbolic link"
 SPECIAL = "not a regular file"
 TOO_DEEP = "folders nested too deep"
+AGAIN = "a second name of a file that was taken"
+OUTSIDE = "it lies outside the source folder"
+PENDING = "a folder whose run was cut off while it patched: repeat that run first"
 
 
 def walk(root: bytes, leave_out: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Found]:
     """Every file under root, folder by folder in the order of the file system. No symbolic link is
-    followed. `leave_out` holds (device, inode) of folders that are passed over."""
-    yield from _walk(root, b"", leave_out, 0)
+    followed. `leave_out` holds (device, inode) of folders and files that are passed over. Raises
+    OSError for a root that cannot be listed; of other folders that is the reason."""
+    entries = os.scandir(root)
+    yield from _walk(entries, b"", leave_out, 0)
 
 
 def _walk(
-    folder: bytes, prefix: bytes, leave_out: frozenset[tuple[int, int]], depth: int
+    entries: os._ScandirIterator[bytes],
+    prefix: bytes,
+    leave_out: frozenset[tuple[int, int]],
+    depth: int,
+) -> Iterator[Found]:
+    with entries:
+        while True:
+            try:
+                entry = next(entries, None)
+                if entry is None:
+                    return
+                kind = _kind(entry, leave_out)
+            except OSError as error:
+                yield prefix[:-1], f"cannot be listed: {error.strerror}"
+                return
+            relative = prefix + entry.name
+            if kind == _FOLDER and depth < DEPTH_LIMIT:
+                yield from _enter(entry.path, relative, leave_out, depth + 1)
+            elif kind == _FOLDER:
+                yield relative, TOO_DEEP
+            elif kind is not None:
+                yield relative, kind
+
+
+_FOLDER = "a folder"
+
+
+def _kind(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> str | None:
+    """Why an entry is not taken, "" if it is, None if nothing is to be said of it."""
+    if entry.name.startswith(TEMPORARY):
+        return None
+    if entry.is_symlink():
+        return SYMLINK
+    if leave_out and any(entry.inode() == inode for _, inode in leave_out):
+        status = entry.stat(follow_symlinks=False)
+        if (status.st_dev, status.st_ino) in leave_out:
+            return None
+    if entry.is_dir(follow_symlinks=False):
+        return _FOLDER
+    return "" if entry.is_file(follow_symlinks=False) else SPECIAL
+
+
+def _enter(
+    folder: bytes, relative: bytes, leave_out: frozenset[tuple[int, int]], depth: int
 ) -> Iterator[Found]:
     try:
+        # files that are half patched may look as if an earlier run had finished them
+        if journal.is_pending(folder):
+            yield relative, PENDING
+            return
         entries = os.scandir(folder)
     except OSError as error:
-        if depth == 0:
-            raise
-        yield prefix[:-1], f"cannot be listed: {error.strerror}"
+        yield relative, f"cannot be listed: {error.strerror}"
         return
-    with entries:
-        for entry in entries:
-            relative = prefix + entry.name
-            if entry.name.startswith(TEMPORARY):
-                continue
-            if entry.is_symlink():
-                yield relative, SYMLINK
-            elif entry.is_dir(follow_symlinks=False):
-                if leave_out:
-                    status = entry.stat(follow_symlinks=False)
-                    if (status.st_dev, status.st_ino) in leave_out:
-                        continue
-                if depth == DEPTH_LIMIT:
-                    yield relative, TOO_DEEP
-                else:
-                    yield from _walk(entry.path, relative + b"/", leave_out, depth + 1)
-            elif entry.is_file(follow_symlinks=False):
-                yield relative, ""
-            else:
-                yield relative, SPECIAL
+    yield from _walk(entries, relative + b"/", leave_out, depth)
 
 
 def listed(source: BinaryIO, root: bytes, null: bool) -> Iterator[Found]:
     """The files of a list, one path a line, or ended by NULs: relative to root, or absolute and
-    inside it. Raises UsageError for a path outside of it."""
+    inside it. Raises UsageError for lines that can be no paths."""
     inside = os.path.join(os.path.realpath(root), b"")
     for path in _lines(source, b"\0" if null else b"\n"):
+        if b"\0" in path:
+            raise UsageError("a path of the list has a NUL; are they ended by NULs (-0)?")
         relative = os.path.normpath(path)
         if os.path.isabs(relative):
             # of the folder alone: a link in place of the file itself is met when it is opened
             folder, name = os.path.split(relative)
             relative = os.path.join(os.path.realpath(folder), name)
             if not relative.startswith(inside):
-                raise UsageError("a path of the list lies outside the source folder")
+                yield relative, OUTSIDE
+                continue
             relative = relative[len(inside) :]
         if relative.split(b"/", 1)[0] == b"..":
-            raise UsageError("a path of the list lies outside the source folder")
+            yield relative, OUTSIDE
+            continue
         folder = os.path.realpath(os.path.dirname(os.path.join(inside, relative)))
         if not os.path.join(folder, b"").startswith(inside):
             yield relative, SYMLINK
+        elif _pending_between(folder, inside):
+            yield relative, PENDING
         else:
             yield relative, ""
+
+
+def _pending_between(folder: bytes, inside: bytes) -> bool:
+    """Whether a folder, or one above it up to the root without it, waits for a run to be
+    repeated."""
+    while len(folder) >= len(inside):
+        if journal.is_pending(folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _lines(source: BinaryIO, end: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from typing import Any, TypeVar
@@ -47,10 +47,12 @@ def run_batches(
     batches: Iterable[Batch],
     jobs: int,
     on_death: Callable[[Batch], Done],
+    undo: Callable[[Done], None],
     stop: StopFlag,
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """work(batch) for each, in order; in this process if jobs is 1. No new batch begins once `stop`
-    is set; those in hand come back with what was done."""
+    is set; those in hand come back with what was done. If nobody asks for them any more, they go
+    to `undo`, which needs `stop` to be set before the generator is closed, or waits for long."""
     if jobs == 1:
         for batch in batches:
             if stop:
@@ -61,7 +63,7 @@ def run_batches(
     try:
         yield from pool.run(iter(batches), on_death, stop)
     finally:
-        pool.close()
+        pool.close(stop, undo)
 
 
 class _Pool:
@@ -72,6 +74,8 @@ class _Pool:
         self._work = work
         self._jobs = jobs
         self._workers: dict[Connection, BaseProcess] = {}
+        self._busy: dict[Connection, int] = {}  # worker -> number of its batch
+        self._waiting: deque[list[Any]] = deque()  # [batch, done or not, result] in order
         for _ in range(jobs):
             self._start()
 
@@ -92,9 +96,8 @@ class _Pool:
         from multiprocessing.connection import wait
 
         idle = list(self._workers)
-        busy: dict[Connection, int] = {}  # worker -> number of its batch
-        waiting: deque[list[Any]] = deque()  # [batch, done or not, result] from `first` on
-        first = 0
+        busy, waiting = self._busy, self._waiting
+        first = 0  # number of waiting[0]
         more = True
         while True:
             while more and idle and len(waiting) < AHEAD * self._jobs and not stop:
@@ -117,8 +120,8 @@ class _Pool:
                     slot[2] = ready.recv()
                     idle.append(ready)
                 except (EOFError, OSError):
+                    self._end(ready)  # its locks are gone when it is
                     slot[2] = on_death(slot[0])
-                    self._end(ready)
                     idle.append(self._start())
                 slot[1] = True
             while waiting and waiting[0][1]:
@@ -130,8 +133,18 @@ class _Pool:
         worker.close()
         process.join()
 
-    def close(self) -> None:
+    def close(self, stop: StopFlag, undo: Callable[[Any], None]) -> None:
         """Workers end when their pipe does, after the file in hand."""
+        if self._busy or self._waiting:  # it was left half-way
+            stop.set()
+        for worker in self._busy:
+            try:
+                undo(worker.recv())
+            except (EOFError, OSError):
+                pass
+        for _, done, result in self._waiting:
+            if done:
+                undo(result)
         for worker in list(self._workers):
             self._end(worker)
 
@@ -143,13 +156,10 @@ def _serve(work: Callable[[Any], Any], pipe: Connection, others: list[Connection
         signal.signal(name, signal.SIG_IGN)
     for other in others:
         other.close()  # else this worker's pipe would outlive the parent
-    while True:
-        try:
-            batch = pipe.recv()
-        except (EOFError, OSError):
-            break
-        try:
-            pipe.send(work(batch))
-        except OSError:
-            break  # the parent is gone
-    os._exit(0)
+    try:
+        while True:
+            pipe.send(work(pipe.recv()))
+    except (EOFError, OSError):
+        pass  # the parent wants no more, or is gone
+    finally:
+        os._exit(0)  # whatever it was: a traceback might show a path or a value

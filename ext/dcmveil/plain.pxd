@@ -1,0 +1,211 @@
+"""Plain elements: the rule of the tag alone says what happens to them.
+
+Most elements are: nobody asks for their value, no private block, place or image hangs on them, and
+all their bytes are in the window. They are read here, in one loop without a turn of the machine. It
+stops with nothing done at the first element that is not plain, and content.pyx, which can read all,
+reads that one. What is decided here is what content.pyx would decide: a rule is marked when the
+table is frozen, and tests/test_plain.py holds the two readings together.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+from libc.string cimport memchr
+
+from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_TEXT, Rule, RuleTable,
+                            private_rule_of, rule_of)
+from dcmveil.state cimport (EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY, OP_ROOM, SNIFF_EITHER, VALUE, Frame,
+                            Machine, Op, creator_of_block)
+from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PATIENT_NAME, PIXEL_DATA,
+                           SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, WAVEFORM_DATA)
+from dcmveil.vr cimport SQ, UI, UN, VR_LONG, VR_NONE, VR_TEXT, vr_flags, vr_of, vr_shape
+from dcmveil.wire cimport load16, load32, load64
+
+
+cdef inline bint plain_in(const Machine *m, const Frame *f) noexcept nogil:
+    """Whether the elements of this data set may be plain now: little endian, after the file meta
+    information, before the pixel data; and nobody wants to see the ones that stay."""
+    return (m.phase == IN_DATA and not m.trace and not f.encoding & ~IMPLICIT
+            and (m.depth or not m.past_pixels) and not (f.fresh and f.sniff == SNIFF_EITHER))
+
+
+cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t left,
+                                  const bint implicit) noexcept nogil:
+    """Move on over plain elements, up to the first that is not. How many bytes they have."""
+    cdef const RuleTable *t = m.rules
+    cdef const Rule *rules = t.rules
+    cdef const Rule *r
+    cdef const uint8_t *start = p
+    cdef const uint8_t *value
+    cdef const uint8_t *end = p + (left if left < f.bound - m.pos else f.bound - m.pos)
+    cdef const uint16_t *pages = NULL       # of the group
+    cdef Op *ops = m.ops
+    cdef Op *op
+    cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled = f.veiled != 0
+    cdef uint64_t here = m.pos - <uint64_t>p    # of an address in the window, its absolute offset
+    cdef uint8_t encoding = f.encoding
+    cdef uint32_t tag, length, group = 0xFFFFFFFF, shape
+    cdef uint32_t elements = 0, last = f.last_tag, limit = 0xFFFFFFFF
+    cdef uint8_t vr, action
+    if m.depth == 0 and not m.past_barrier:
+        limit = m.barrier
+    while end - p >= 8:
+        tag = load32(p, False)
+        tag = tag << 16 | tag >> 16
+        if tag > limit:
+            break
+        if tag >> 16 != group:
+            group = tag >> 16
+            pages = t.page_of + t.slot_of_group[group] * 256
+        value = p + 8
+        if group & 1:
+            if tag & 0xFFFF < 0x1000 or m.n_safe:
+                break
+            r = private_rule_of(t, creator_of_block(m, f, tag), tag)
+            # a blank needs only the VR that stands there
+            vr = r.vr if implicit else vr_of(p[4], p[5])
+            if vr == VR_NONE or vr == UN or vr == SQ:
+                break
+            shape = vr_shape(vr)
+        else:
+            r = &rules[<uint32_t>pages[tag >> 8 & 0xFF] * 256 + (tag & 0xFF)]
+            vr = r.vr
+            shape = vr_shape(vr)
+            if not implicit and load16(p + 4, False) != shape & 0xFFFF:
+                break
+        action = r.plain[veiled]
+        if action == NOT_PLAIN:
+            break
+        if implicit:
+            length = load32(p + 4, False)
+        elif shape & VR_LONG << 16:
+            if end - p < 12:
+                break
+            length = load32(p + 8, False)
+            value = p + 12
+        else:
+            length = load16(p + 6, False)
+        if length > <size_t>(end - value):
+            break
+        if action == KEEP:
+            pass
+        elif action == PLAIN_TEXT:
+            if _has_nul(value, length):
+                break
+        elif length:
+            if n_ops + OP_ROOM > OP_CAPACITY:
+                break
+            op = &ops[n_ops]
+            n_ops += more
+            op.offset = here + <uint64_t>value
+            op.done = 0
+            op.length = op.total = length
+            op.tag = tag
+            op.kind = VALUE
+            op.vr = vr
+            op.action = action
+            op.arg = r.veiled_arg if veiled else r.arg
+            op.header_length = value - p
+            op.encoding = encoding
+            op.veiled = veiled
+            m.counts[action] += 1
+        elif action == DUMMY:
+            m.notes[EMPTY_DUMMY] += 1
+        if tag > last:
+            last = tag
+        elements += 1
+        p = value + length
+    if elements:
+        f.fresh = False
+        f.last_tag = last
+        m.elements += elements
+        m.pos += p - start
+        m.n_ops = n_ops
+    return p - start
+
+
+cdef inline bint _has_nul(const uint8_t *text, uint32_t n) noexcept nogil:
+    """Most texts are too short for a call to be worth it: eight bytes at a time, the last ones
+    with some before them."""
+    cdef uint32_t i = 0
+    if n > 64:
+        return memchr(text, 0, n) != NULL
+    if n >= 8:
+        while i + 8 < n:
+            if _zero_in(load64(text + i)):
+                return True
+            i += 8
+        return _zero_in(load64(text + n - 8))
+    while i < n:
+        if text[i] == 0:
+            return True
+        i += 1
+    return False
+
+
+cdef inline bint _zero_in(uint64_t bytes) noexcept nogil:
+    """Whether one of the eight bytes is 0: only there a borrow sets a high bit that was clear."""
+    return (bytes - 0x0101010101010101ULL) & ~bytes & 0x8080808080808080ULL != 0
+
+
+# -- when the table is frozen ---------------------------------------------------------------------
+
+cdef inline void mark_plain(RuleTable *t) noexcept:
+    """Mark the rules whose elements are plain. What is marked NOT_PLAIN without need costs time,
+    never a value."""
+    cdef uint32_t i
+    cdef uint32_t[12] watched = [
+        CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, CHARACTERISTICS, PATIENT_NAME, PATIENT_ID,
+        STUDY_INSTANCE, SERIES_INSTANCE, WAVEFORM_DATA, FLOAT_PIXELS, FLOAT_PIXELS + 1, PIXEL_DATA]
+    for i in range(t.n_pages * 256):
+        _mark_public(t, &t.rules[i])
+    for i in range(t.n_slots):                      # group lengths
+        _mark_not(&t.rules[t.page_of[i * 256] * 256])
+    for i in range(12):
+        _mark_not(<Rule *>rule_of(t, watched[i]))
+    for i in range(t.scope_mask + 1 if t.scope_mask else 0):
+        if t.scopes[i].key:
+            _mark_not(<Rule *>rule_of(t, <uint32_t>(t.scopes[i].key - 1)))
+    _mark_group(t, 0x0002, 3)
+    _mark_group(t, 0x0004, 3)           # of a DICOMDIR
+    _mark_group(t, 0x0028, 2)           # the geometry of an icon in a blanked sequence
+    _mark_private(&t.private_default)
+    for i in range(t.private_mask + 1 if t.private_mask else 0):
+        _mark_private(&t.private_rules[i])
+
+
+cdef inline void _mark_not(Rule *r) noexcept:
+    r.plain[0] = r.plain[1] = NOT_PLAIN
+
+
+cdef inline void _mark_group(RuleTable *t, uint32_t group, uint32_t which) noexcept:
+    """No element of a group is plain; which: 1 outside, 2 inside a blanked sequence, 3 both."""
+    cdef uint32_t high, low, page
+    for high in range(256):
+        page = t.page_of[t.slot_of_group[group] * 256 + high]
+        if page:                        # on page 0 nothing is plain
+            for low in range(256):
+                if which & 1:
+                    t.rules[page * 256 + low].plain[0] = NOT_PLAIN
+                if which & 2:
+                    t.rules[page * 256 + low].plain[1] = NOT_PLAIN
+
+
+cdef inline void _mark_public(const RuleTable *t, Rule *r) noexcept:
+    _mark_not(r)
+    if r.vr != VR_NONE and r.vr != UN and r.vr != UI and r.vr != SQ:
+        r.plain[0] = _plain_action(t, r.vr, r.action, r.arg)
+        r.plain[1] = _plain_action(t, r.vr, r.veiled, r.veiled_arg)
+
+
+cdef inline uint8_t _plain_action(const RuleTable *t, uint8_t vr, uint8_t action,
+                                  uint8_t arg) noexcept:
+    if action == KEEP and arg != BY_ROW:
+        action = t.by_vr[vr]
+    if action == KEEP and vr_flags(vr) & VR_TEXT:
+        return PLAIN_TEXT
+    return action if action in (KEEP, BLANK, DUMMY, LITERAL) else NOT_PLAIN
+
+
+cdef inline void _mark_private(Rule *r) noexcept:
+    """By the action alone: whatever VR stands there, it is blanked."""
+    r.plain[0] = BLANK if r.action == BLANK else NOT_PLAIN
+    r.plain[1] = BLANK if r.veiled == BLANK else NOT_PLAIN

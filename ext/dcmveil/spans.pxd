@@ -1,0 +1,107 @@
+"""Spans of bytes between the core and Python."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+from dcmveil.state cimport Geometry, Machine, Op, Span
+
+
+cdef inline object tag_text(uint32_t tag):
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+cdef inline bytes bytes_of(const uint8_t *window, const Machine *m, const Op *op, uint32_t most):
+    return PyBytes_FromStringAndSize(<const char *>window + (op.offset - m.base),
+                                     min(op.length, most))
+
+
+cdef inline bytes span_in(const char *window, uint64_t base, uint64_t end, const Span *span):
+    if not span.seen or span.offset < base or span.offset + span.length > end:
+        return b""
+    return PyBytes_FromStringAndSize(window + (span.offset - base), span.length)
+
+
+cdef inline tuple spans_in(const char *window, uint64_t base, uint64_t end, const Span *s):
+    """The spans of a machine, in the order of SPANS in core.pyx, out of a window that stands at
+    `base` and is filled up to `end`."""
+    return (span_in(window, base, end, s), span_in(window, base, end, s + 1),
+            span_in(window, base, end, s + 2), span_in(window, base, end, s + 3),
+            span_in(window, base, end, s + 4), span_in(window, base, end, s + 5),
+            span_in(window, base, end, s + 6), span_in(window, base, end, s + 7),
+            span_in(window, base, end, s + 8))
+
+
+cdef inline bint _is_space(char c) noexcept:
+    return c == 32 or 9 <= c <= 13
+
+
+cdef inline object text_in(const char *window, uint64_t base, uint64_t end, const Span *span):
+    cdef const char *first
+    cdef const char *last
+    if not span.seen or span.offset < base or span.offset + span.length > end:
+        return None
+    first = window + (span.offset - base)
+    last = <const char *>memchr(first, 0, span.length)
+    if last == NULL:
+        last = first + span.length
+    while first < last and _is_space(first[0]):
+        first += 1
+    while first < last and _is_space((last - 1)[0]):
+        last -= 1
+    return PyUnicode_DecodeLatin1(first, last - first, NULL)
+
+
+cdef inline tuple texts_in(const char *window, const Machine *m, size_t filled):
+    """In the order of TEXTS in core.pyx. Past a skip the position is behind the window."""
+    cdef uint64_t end = min(m.pos, m.base + filled)
+    return (text_in(window, m.base, end, &m.patient_id),
+            text_in(window, m.base, end, &m.study_instance),
+            text_in(window, m.base, end, &m.series_instance),
+            text_in(window, m.base, end, &m.sop_instance))
+
+
+cdef inline tuple geometry_of(const Machine *m):
+    """(rows, columns, samples, bits allocated, bits stored, frames) of the item at hand, whose pixel
+    data is asked for before it is left; 0 for what did not stand."""
+    cdef const Geometry *i = &m.stack[m.depth].image
+    return i.rows, i.columns, i.samples, i.allocated, i.stored, i.frames
+
+
+cdef inline int write_document(const Op *op, uint8_t *span, bytes head, uint8_t fill,
+                               bytes tail) except -1:
+    """The part of head, fill and tail that falls on this span."""
+    cdef uint64_t i, tail_at = op.total - len(tail)
+    cdef uint64_t n = len(head), start = op.done, end = start + op.length
+    memset(span, fill, op.length)
+    if start < n:
+        memcpy(span, <const char *>head + start, min(end, n) - start)
+    if end > tail_at:
+        i = max(start, tail_at)
+        memcpy(span + (i - start), <const char *>tail + (i - tail_at), end - i)
+    return 0
+
+
+cdef inline list differing(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
+    """The spans (start, end) in which n bytes differ; those with fewer than `gap` equal bytes
+    between them are one."""
+    cdef size_t start, end, i = _first_difference(a, b, 0, n)
+    spans = []
+    while i < n:
+        start = i
+        while True:
+            end = i + 1
+            i = _first_difference(a, b, end, n)
+            if i == n or i - end >= gap:
+                break
+        spans.append((start, end))
+    return spans
+
+
+cdef inline size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size_t n) noexcept nogil:
+    while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
+        i += 64
+    while i < n and a[i] == b[i]:
+        i += 1
+    return i
