@@ -34,6 +34,9 @@ WINDOW = SPARE_WINDOW  # a pipe holds 64 KiB, a read of 256 KiB is near the best
 # Bytes held before the barrier. Real headers need kilobytes; some hold private bulk or thousands
 # of references before the Patient ID.
 HOLD_LIMIT = 64 << 20
+# Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
+# so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
+INFLATE_LIMIT = 16 << 30
 _MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_NAME, _PATIENT_ID = [
     core.SPANS.index(name)
     for name in (
@@ -41,9 +44,6 @@ _MEDIA_CLASS, _MEDIA_INSTANCE, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_NAME, _PATIEN
     )
 ]  # fmt: skip
 _GONE = bytearray()  # in place of a window that was given back
-# Bytes that a deflated data set may inflate to: deflate makes 1000 out of one, of blank masks too,
-# so a ratio tells nothing. Memory is bounded anyhow; this bounds the time, to a few minutes.
-INFLATE_LIMIT = 16 << 30
 _REFUSED_MARKS = {
     OTHER_PROFILE: "it bears the mark of an earlier run, made with another key or profile",
     BROKEN: "it bears the mark of an earlier run, and was changed since",
@@ -82,8 +82,8 @@ class Session:
         self._ignore_mark = ignore_mark
         self._keep_file_ids = keep_file_ids
         self._hold_limit = hold_limit
-        self._window, scout = engine.take_spare(window)
         self._inflate_limit = inflate_limit
+        self._window, scout = engine.take_spare(window)
         self._trace = trace
         self._watch = watch
         self._packs = packs or watch is None

@@ -36,6 +36,7 @@ from dcmveil import DicomError, Session, Veil, core, session
 from dcmveil.faces.stream import stream
 from dcmveil.inspect import Edit, edits
 from dcmveil.reasons import Reasons
+from dcmveil.session import WINDOW
 from fuzz.recipe import cook
 
 RLE, J2K = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90"
@@ -137,7 +138,8 @@ def check(data: bytes) -> None:
     case = Case(data)
     of = veil(case.profile, case.accept_cut)
     of._engine.uids.take_counts()  # of a refused input before this one
-    session_of_whole = case.session(len(case.file) + 8)
+    of._engine._spare.clear()  # what is found must be found again without the inputs before it
+    session_of_whole = case.session(WINDOW)
     whole = run_session(session_of_whole, Pieces(case.file, []))
     packed = session_of_whole._packed
     _same(whole, _run_split(case), loose=packed is not None)
@@ -175,7 +177,10 @@ def _same(whole: Run, split: Run, loose: bool) -> None:
 def _check_output(case: Case, out: bytes, packed_at: int | None) -> None:
     before, after = (_plain(data, packed_at) for data in (case.file, out))
     assert len(before) == len(after), f"{len(before)} bytes became {len(after)}"
-    _, trace, notes = _look_on(case, case.file)
+    # whoever looks on sees every element, which are read in another way when nobody does
+    seen, trace, notes = _look_on(case, case.file)
+    at = difference(seen, out)
+    assert at is None, f"looked at, it has other bytes from {at} on"
     _check_spans(before, after, trace)
     if UNKNOWN_VR in notes:
         return
@@ -198,7 +203,7 @@ def _plain(data: bytes, packed_at: int | None) -> bytes:
 def _look_on(case: Case, data: bytes) -> tuple[bytes, list[core.Trace], dict[str, int]]:
     trace: list[core.Trace] = []
     out = io.BytesIO()
-    report = stream(case.session(len(data) + 8, trace=trace), io.BytesIO(data), out)
+    report = stream(case.session(WINDOW, trace=trace), io.BytesIO(data), out)
     return out.getvalue(), trace, report.notes
 
 

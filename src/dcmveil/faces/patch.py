@@ -46,7 +46,7 @@ def plan(session: Session, file: int, note: Note, check: Check) -> Report:
             old += room[:n]
         at += n
         ask *= 2
-        for data in session.push(n):
+        for data in session.push(n, at == size):
             if session.deflated:
                 raise FileError("a deflated data set would change its length: copy it instead")
             n = len(data)
