@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import signal
@@ -214,6 +215,29 @@ def test_a_bad_member(folder: Path, key: Path) -> None:
     quiet = run("tar", "--quiet", source, "--key-file", key)
     assert (quiet.code, quiet.err) == (1, first + "\n")
     assert quiet.out == (folder / "out.tar").read_bytes()
+
+
+def test_a_report(folder: Path, key: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    source = saved(tmp_path / "in", tarball(BAD))
+    done = run("tar", source, folder / "out.tar", "--key-file", key, "--report", report)
+    assert done.code == 1
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    *lines, last = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["rewritten", "rewritten", "failed", "rewritten"]
+    names = [member.name for member in tarfile.open(folder / "out.tar")]
+    assert [f"{line['study']}/{line['series']}/{line['instance']}.dcm" for line in lines
+            if line["outcome"] == "rewritten"] == names  # fmt: skip
+    assert last["summary"]["failed"] == 1
+    assert not last["summary"]["complete"]
+    assert "SECRETNAME" not in report.read_text()
+    again = run("tar", source, folder / "other.tar", "--key-file", key, "--report", report)
+    assert again.code == 2
+    assert not (folder / "other.tar").exists()
+    paths = run("tar", source, folder / "other.tar", "--key-file", key, "--report-paths",
+                "--report", tmp_path / "with paths")  # fmt: skip
+    assert paths.code == 1
+    assert json.loads((tmp_path / "with paths").read_text().splitlines()[0])["path"] == GOOD[0][0]
 
 
 def test_names_in_messages_are_asked_for_and_harmless(tmp_path: Path, key: Path) -> None:

@@ -65,6 +65,7 @@ class Plan:
         self.dicomdir = False
         self.overwrite = False
         self.report_paths = False
+        self.report: str | None = None
         # of verify
         self.before = ""
         self.after = ""

@@ -7,6 +7,7 @@ import stat
 
 from ..errors import UsageError
 from ..faces.files import TEMPORARY, publish, remove
+from ..trees.record import line_of
 from . import say
 from .pipe import check_standard_output, make_veil, same_file, whole
 
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from typing import Any, BinaryIO
 
     from ..faces.archive import ArchiveReport
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_TOTALS = ("rewritten", "copied", "skipped", "skips", "failed", "complete")
 # ending of OUT -> what it is to be; the longer first
 _ENDINGS = {
     ".tar.gz": ("tar", "gzip"),
@@ -76,7 +79,16 @@ def add_parser(commands: Commands, add_common: Callable[[argparse.ArgumentParser
     )
     add("--dicomdir", action="store_true", help="rewrite a DICOMDIR, which is left out otherwise")
     add("--overwrite", action="store_true", help="replace OUT where it exists")
-    add("--report-paths", action="store_true", help="show names of members in messages")
+    add(
+        "--report",
+        metavar="FILE",
+        help="write a report: JSON Lines, one object a member, a summary at the end",
+    )
+    add(
+        "--report-paths",
+        action="store_true",
+        help="show names of members, in the report and in messages",
+    )
     add_common(parser)
     parser.set_defaults(command=run_tar)
 
@@ -88,17 +100,32 @@ def run_tar(plan: Plan) -> int:
     if plan.input == "-" and os.isatty(0):
         raise UsageError("standard input is a terminal; name an archive or send one in")
     source = 0 if plan.input == "-" else plan.input
-    with open(source, "rb", buffering=0, closefd=source != 0) as src:
+    with open(source, "rb", buffering=0, closefd=source != 0) as src, _lines(plan) as lines:
         if plan.output == "-":
-            report = _to_standard_output(veil, plan, src)
+            report = _to_standard_output(veil, plan, src, lines)
         else:
-            report = _to_file(veil, plan, src)
+            report = _to_file(veil, plan, src, lines)
+        if lines is not None:
+            told = {name: getattr(report, name) for name in _TOTALS}
+            lines.write(line_of({"summary": told}))
     if not plan.quiet:
         for line in _summary(report):
             say(line)
     if report.surplus:
         say("something stands behind the end of the archive, and was left out")
     return 0 if report.complete else 1
+
+
+def _lines(plan: Plan) -> AbstractContextManager[BinaryIO | None]:
+    """The report, a new file for its owner alone."""
+    from contextlib import nullcontext
+
+    if plan.report is None:
+        return nullcontext()
+    try:
+        return open(plan.report, "xb", opener=lambda path, flags: os.open(path, flags, 0o600))
+    except FileExistsError:
+        raise UsageError("the report exists already, and is never overwritten") from None
 
 
 def _choose_kind(plan: Plan) -> None:
@@ -112,8 +139,13 @@ def _choose_kind(plan: Plan) -> None:
             return
 
 
-def _rewrite(veil: Veil, plan: Plan, src: BinaryIO, dst: BinaryIO) -> ArchiveReport:
+def _rewrite(
+    veil: Veil, plan: Plan, src: BinaryIO, dst: BinaryIO, lines: BinaryIO | None
+) -> ArchiveReport:
     def tell(record: dict[str, Any], name: bytes) -> None:
+        if lines is not None:
+            path = {"path": os.fsdecode(name)} if plan.report_paths else {}
+            lines.write(line_of(record | path))
         error = record["error"]
         if error is not None:
             shown = f" ({_printable(name)})" if plan.report_paths else ""
@@ -161,15 +193,17 @@ def _summary(report: ArchiveReport) -> Iterator[str]:
 # -- where it goes -------------------------------------------------------------------------------
 
 
-def _to_standard_output(veil: Veil, plan: Plan, src: BinaryIO) -> ArchiveReport:
+def _to_standard_output(
+    veil: Veil, plan: Plan, src: BinaryIO, lines: BinaryIO | None
+) -> ArchiveReport:
     check_standard_output()
     if same_file(src.fileno(), 1):
         raise UsageError("the input and standard output are the same file")
     with open(1, "wb", buffering=0, closefd=False) as dst:
-        return whole(dst, lambda: _rewrite(veil, plan, src, dst))
+        return whole(dst, lambda: _rewrite(veil, plan, src, dst, lines))
 
 
-def _to_file(veil: Veil, plan: Plan, src: BinaryIO) -> ArchiveReport:
+def _to_file(veil: Veil, plan: Plan, src: BinaryIO, lines: BinaryIO | None) -> ArchiveReport:
     """Under a temporary name in the same folder, and under its own once it is whole."""
     import tempfile
 
@@ -178,7 +212,7 @@ def _to_file(veil: Veil, plan: Plan, src: BinaryIO) -> ArchiveReport:
     file, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
         with open(file, "wb", buffering=0) as dst:
-            report = _rewrite(veil, plan, src, dst)
+            report = _rewrite(veil, plan, src, dst, lines)
             _open_up(file)
         if not publish(temporary, os.fsencode(plan.output), replace=plan.overwrite):
             raise UsageError(_TAKEN)
