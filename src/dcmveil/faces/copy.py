@@ -21,26 +21,29 @@ ALIGNED_LEAST = 1 << 20
 def copy(session: Session, src: int, dst: int, kernel: KernelCopy, check: Check) -> Report:
     """Rewrite the file src into the empty file dst, both open and at their start. Raises
     DicomError, OSError, and whatever `check` raises; then dst holds a part of the output."""
+    size = os.fstat(src).st_size
+    at = 0
     ask = HEAD
     while not session.done:
         if session.skip:
             ask = AFTER_SKIP
             check()
-            session.passed(kernel.copy(src, dst, _piece(session.skip, src)))
+            n = kernel.copy(src, dst, _piece(session.skip, at))
+            session.passed(n)
+            at += n
             continue
         with session.room() as room:
             n = os.readv(src, [room[:ask]])
+        at += n
         ask *= 2
-        for data in session.push(n):
+        for data in session.push(n, at == size):
             check()
             write_whole(dst, data)
     return session.report
 
 
-def _piece(n: int, src: int) -> int:
+def _piece(n: int, at: int) -> int:
     """How much of a skip to copy next, so that most of it begins at a block of the file system."""
-    if n >= ALIGNED_LEAST:
-        over = os.lseek(src, 0, os.SEEK_CUR) % BLOCK
-        if over:
-            return BLOCK - over
+    if n >= ALIGNED_LEAST and at % BLOCK:
+        return BLOCK - at % BLOCK
     return min(n, PIECE)
