@@ -136,7 +136,7 @@ def check(
     (elements, 50_000), (many_tags, 5_000), (uids, 5_000), (values_of_one_uid, 4_000),
     (items, 20_000), (items_before_patient_id, 20_000), (undefined_items, 20_000),
     (items_in_un, 20_000), (un_in_un, 2_000), (private_blocks, 1_000), (fragments, 50_000),
-    (delimiters, 50_000), (unknown_vrs, 20_000), (long_text, 1_000_000), (tail, 1_000_000),
+    (delimiters, 50_000), (unknown_vrs, 20_000), (long_text, 16_000_000), (tail, 16_000_000),
     (deflated, 4_000), (records, 2_000),
 ])  # fmt: skip
 def test_size(make: Callable[[int], bytes], n: int) -> None:
