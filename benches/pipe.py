@@ -209,7 +209,7 @@ def measure(folder: Path, cpus: str, *, quick: bool) -> dict[str, object]:
         key = place / "bench.key"
         subprocess.run([BIN / "dcmveil", "key", "new", key], check=True)
         runner = Runner(key, cpus)
-        long = [(1, 5)] if quick else [(1, 21), (4, 9)]
+        long = [(1, 5)] if quick else [(1, 15), (4, 7)]
         return {
             "cpus": cpus,
             "long": [long_pipes(runner, place, gib, rounds) for gib, rounds in long],

@@ -20,11 +20,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import peers
 import pipe
 import trees
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("dcmveil", "pydicom", "dicognito", "pip")
+PACKAGES = (
+    "dcmveil", "pydicom", "dicognito", "dicom-anonymizer", "deid", "fw-file-rs", "python-gdcm", "pip",
+)  # fmt: skip
 PROGRAMS = {"cat": "--version", "dcmodify": "--version", "gdcmanon": "--version"}
 
 
@@ -34,16 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     host = about_host()
     print(f"{host['cpu']}, {host['cores']} cores, load {host['load']}", file=sys.stderr)
-    results = {
-        "date": date.today().isoformat(),
-        "host": host,
-        "versions": versions(),
-        "machine": machine(quick=arguments.quick),
-        "pipe": pipe.measure(pipe.default_folder(), pipe.default_cpus(), quick=arguments.quick),
-        "trees": trees.measure(
-            trees.default_folders()[: 1 if arguments.quick else None], quick=arguments.quick
-        ),
-    }
+    results = {"date": date.today().isoformat(), "host": host, "versions": versions()}
+    results |= {"machine": machine(quick=arguments.quick)} | measured(quick=arguments.quick)
     text = "\n".join(markdown(results))
     print(text)
     if not arguments.quick:
@@ -52,6 +47,19 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         (folder / "README.md").write_text(text)
+
+
+def measured(*, quick: bool) -> dict[str, Any]:
+    """What is measured as whole processes."""
+    memory, cpus = pipe.default_folder(), pipe.default_cpus()
+    found: dict[str, Any] = {
+        "pipe": pipe.measure(memory, cpus, quick=quick),
+        "peers": peers.measure(memory, cpus.split(",")[0], quick=quick),
+        "trees": trees.measure([memory], quick=quick),
+    }
+    for disk in () if quick else trees.default_folders()[1:]:
+        found["trees"] += trees.measure([disk], quick=False, files=10_000, rounds=3)
+    return found
 
 
 def about_host() -> dict[str, Any]:
@@ -133,6 +141,7 @@ def markdown(results: dict[str, Any]) -> list[str]:
     for long in results["pipe"]["long"]:
         lines += _long_table(long, results["pipe"]["cpus"])
     lines += _small_table(results["pipe"]["small"])
+    lines += peers.markdown(results["peers"])
     lines += trees.markdown(results["trees"])
     return lines + _machine_table(results["machine"])
 
