@@ -26,7 +26,8 @@ import trees
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (
-    "dcmveil", "pydicom", "dicognito", "dicom-anonymizer", "deid", "fw-file-rs", "python-gdcm", "pip",
+    "dcmveil", "pydicom", "dicognito", "dicom-anonymizer", "deid", "fw-file-rs", "python-gdcm",
+    "pip",
 )  # fmt: skip
 PROGRAMS = {"cat": "--version", "dcmodify": "--version", "gdcmanon": "--version"}
 
