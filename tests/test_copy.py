@@ -611,6 +611,13 @@ def test_verify_finds_nothing_in_what_is_right(tmp_path: Path, veil: Veil) -> No
     assert read(tmp_path / "out") == {f"{i}": veil.bytes(instance(i)) for i in range(3)}
 
 
+def test_nothing_is_left_to_compare_with_in_place(tmp_path: Path, veil: Veil) -> None:
+    root = write(tmp_path / "in", {"a": instance(1)})
+    with pytest.raises(UsageError, match="in place"):
+        veil.tree(root, verify=True)
+    assert read(root) == {"a": instance(1)}
+
+
 def test_verify_stops_a_copy_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte that changes on its way, as bad memory or a fault of ours would do it."""
     veil = Veil(key=KEY)

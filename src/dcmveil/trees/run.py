@@ -305,6 +305,8 @@ class _Run:
                 "a run over a folder above this one was cut off while it patched: repeat it"
             )
         places: list[Path] = []
+        if self.target is None and self.options.verify:
+            raise UsageError("what is patched in place has no original left to be compared with")
         if self.target is not None:
             if journal.is_pending(self.source):
                 raise UsageError("a run over this folder was cut off while it patched: repeat it")
