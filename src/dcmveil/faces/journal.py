@@ -13,8 +13,10 @@ The folder `.dcmveil-journal` in the root of the tree holds the journals of a ru
     ...
     OVER  number of records (4), digest (16) over their digests
 
-with little endian integers. It holds no old value, but paths relative to the root; its mode is
-0600, and it is gone when the run is. Its writer holds a lock on it: one without is left over.
+with little endian integers. It holds paths relative to the root, and no old value unless a
+crosswalk is written (its rows stand in the lines, since nothing else has them after patching). Its
+mode is 0600, and it is gone when the run is. Its writer holds a lock on it: one without is left
+over.
 """
 
 from __future__ import annotations
