@@ -14,7 +14,8 @@ SANITIZE = os.environ.get("DCMVEIL_SANITIZE") == "1"
 FUZZ = os.environ.get("DCMVEIL_FUZZ") == "1"
 COVERAGE = os.environ.get("DCMVEIL_COVERAGE") == "1"
 
-NAMES = ["rules", "trial", "state", "content", "machine", "values", "core"]
+NAMES = ["rules", "trial", "state", "content", "machine", "values", "core", "faces.system",
+         "faces.ordinary"]  # fmt: skip
 compile_args = ["-O3", "-Wall", "-Wno-unused-function", "-Wno-unreachable-code"]
 link_args: list[str] = []
 if SANITIZE or FUZZ:
@@ -30,7 +31,7 @@ if COVERAGE:
 extensions = [
     Extension(
         f"dcmveil.{name}",
-        [f"ext/dcmveil/{name}.pyx"],
+        [f"ext/dcmveil/{name.replace('.', '/')}.pyx"],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

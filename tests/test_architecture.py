@@ -54,7 +54,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "profile": {"__init__", "core", "keys", "dates", "errors"},
     "core": {"errors"},
-    "keys": {"errors"},
+    "keys": {"core", "errors"},
     "dates": {"keys", "errors"},
     "pseudonyms": {"dates", "keys", "errors"},
     "deflate": {"errors"},

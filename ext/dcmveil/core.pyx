@@ -1,7 +1,7 @@
 """The only face of the machine to Python: rules in, windows rewritten in place, errors out."""
 from cpython.buffer cimport (Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -12,7 +12,7 @@ from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
 from dcmveil.plain cimport mark_plain
-from dcmveil.rules cimport (Rule, RuleTable, creator_hash, rule_of, rules_add_literal, rules_check,
+from dcmveil.rules cimport (Rule, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
 from dcmveil.spans cimport (bytes_of, differing, geometry_of, spans_in, tag_text, texts_in,
@@ -82,9 +82,6 @@ cdef class Rules:
     then the others, then freeze. Raises ValueError for anything malformed; after freeze() no
     lookup can leave the table.
     """
-    cdef RuleTable *table   # owned
-    cdef readonly bint frozen
-
     def __cinit__(self, int unknown=_r.BLANK):
         self.table = rules_new(unknown)
         if self.table == NULL:
@@ -211,18 +208,6 @@ cdef class Rewriter:
 
     trace: a list that gets a Trace tuple for every value and every sequence, kept ones too.
     """
-    cdef Machine *machine   # owned
-    cdef Rules rules        # keeps the table alive
-    cdef object answer
-    cdef dict new_uids      # value fields whose new bytes are known, or None
-    cdef dict kept_uids
-    cdef list trace         # every value, as it was and as it is now; None: nobody asks
-    cdef list path          # of the trace, one entry an open sequence or item
-    cdef bytes head         # of the encapsulated document being written
-    cdef bytes tail
-    cdef uint8_t fill
-    cdef object failure     # the exception that ended this input, raised again at every later call
-
     def __cinit__(self, Rules rules not None, answer, *, bint scout=False, bint audio=False,
                   bint accept_cut_pixels=False, trace=None):
         if not rules.frozen:
@@ -241,26 +226,35 @@ cdef class Rewriter:
                 trace=None, known=None, encoding=None) -> None:
         """As new, for another input or for the same one again, under the same rules.
 
-        known: (new values of UIDs, values of kept UIDs) that are known already, whole value fields
-        as bytes; what they have is not asked for. encoding: as for set_encoding, known beforehand;
-        then step() does not return SYNTAX.
+        known: whole value fields of UIDs and their new values, those of kept UIDs, both as dicts of
+        bytes; then the functions that answer for fields that these have not. Such UIDs are not
+        asked for. encoding: as for set_encoding, known beforehand; then step() does not return
+        SYNTAX.
         """
+        # a trace shows each operation as it was asked for
+        self.begin(answer, known if trace is None else None, scout)
         cdef Machine *m = self.machine
-        machine_reset(m, self.rules.table)
-        m.scout = scout
         m.audio = audio
         m.accept_cut_pixels = accept_cut_pixels
-        m.trace = trace is not None
         if encoding is not None:
             m.encoding_told = True
             m.encoding = encoding
-        self.answer = answer
-        # a trace shows each operation as it was asked for
-        self.new_uids, self.kept_uids = (None, None) if known is None or m.trace else known
+        m.trace = trace is not None
         self.trace = trace
         self.path = [] if m.trace else None
+
+    cdef int begin(self, answer, known, bint scout) except -1:
+        """restart() with what nearly every input has."""
+        machine_reset(self.machine, self.rules.table)
+        self.machine.scout = scout
+        self.answer = answer
+        if known is None:
+            self.new_uids = self.kept_uids = self.map_uid = self.keep_uid = None
+        else:
+            self.new_uids, self.kept_uids, self.map_uid, self.keep_uid = known
+        self.trace = self.path = self.failure = None
         self.head = self.tail = b""
-        self.failure = None
+        return 0
 
     def __dealloc__(self):
         if self.machine != NULL:
@@ -273,26 +267,30 @@ cdef class Rewriter:
         Raises DicomError, now and at every later call, when the input is not understood.
         """
         cdef Py_buffer view
-        cdef int status
-        if self.failure is not None:
-            raise self.failure
         PyObject_GetBuffer(window, &view, PyBUF_WRITABLE)
         try:
             if (filled > <size_t>view.len or self.machine.pos < self.machine.base
                     or self.machine.pos - self.machine.base > filled):
                 raise ValueError("filled lies outside the window")
-            while True:
-                with nogil:
-                    status = machine_step(self.machine, <const uint8_t *>view.buf, filled, eof)
-                try:
-                    self._apply(<uint8_t *>view.buf)
-                except Exception as error:
-                    self.failure = error
-                    raise
-                if status != _m.OPS:
-                    break
+            return self.step_in(<uint8_t *>view.buf, filled, eof)
         finally:
             PyBuffer_Release(&view)
+
+    cdef int step_in(self, uint8_t *window, size_t filled, bint eof) except -1:
+        """The same for a window that is there and large enough."""
+        cdef int status
+        if self.failure is not None:
+            raise self.failure
+        while True:
+            with nogil:
+                status = machine_step(self.machine, window, filled, eof)
+            try:
+                self._apply(window)
+            except Exception as error:
+                self.failure = error
+                raise
+            if status != _m.OPS:
+                break
         if status == _m.STOPPED:
             self._raise()
         return status
@@ -469,7 +467,7 @@ cdef class Rewriter:
         for i in range(m.n_ops):
             op = &m.ops[i]
             if op.kind == _m.VALUE and _asks(op) and op.done == 0:
-                if self.new_uids is not None and self._write_known(op, window):
+                if self.new_uids is not None and self._write_uid(op, window):
                     continue
                 if op.action == _r.DOCUMENT:
                     about = op.total
@@ -497,18 +495,22 @@ cdef class Rewriter:
             memcpy(window + (op.offset - m.base), <const char *><bytes>new, op.length)
         return 0
 
-    cdef bint _write_known(self, Op *op, uint8_t *window) except -1:
-        """Write what is known already of a UID. Whether it is; then the operation asks no more."""
-        cdef PyObject *new
-        if op.action != _r.UID and op.action != _r.CHECK_UID:
+    cdef bint _write_uid(self, Op *op, uint8_t *window) except -1:
+        """Write a UID out of the dicts, or by the functions that fill them. Whether it is one; then
+        the operation asks no more."""
+        cdef PyObject *known
+        cdef bint new = op.action == _r.UID
+        if not new and op.action != _r.CHECK_UID:
             return False
         old = bytes_of(window, self.machine, op, op.length)
-        new = PyDict_GetItemWithError(self.new_uids if op.action == _r.UID else self.kept_uids, old)
-        if new == NULL:
-            return False
-        if PyBytes_GET_SIZE(<object>new) != <Py_ssize_t>op.length:
+        known = PyDict_GetItemWithError(self.new_uids if new else self.kept_uids, old)
+        if known != NULL:
+            answer = <object>known
+        else:
+            answer = self.map_uid(old) if new else self.keep_uid(old)
+        if len(<bytes?>answer) != op.length:
             raise ValueError("an answer changes the length of a value")
-        memcpy(window + (op.offset - self.machine.base), PyBytes_AS_STRING(<object>new), op.length)
+        memcpy(window + (op.offset - self.machine.base), PyBytes_AS_STRING(answer), op.length)
         op.action = _r.KEEP
         return True
 

@@ -86,20 +86,22 @@ cdef inline int write_document(const Op *op, uint8_t *span, bytes head, uint8_t 
 cdef inline list differing(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
     """The spans (start, end) in which n bytes differ; those with fewer than `gap` equal bytes
     between them are one."""
-    cdef size_t start, end, i = _first_difference(a, b, 0, n)
+    cdef size_t start, end, i = first_difference(a, b, 0, n)
     spans = []
     while i < n:
         start = i
         while True:
             end = i + 1
-            i = _first_difference(a, b, end, n)
+            i = first_difference(a, b, end, n)
             if i == n or i - end >= gap:
                 break
         spans.append((start, end))
     return spans
 
 
-cdef inline size_t _first_difference(const uint8_t *a, const uint8_t *b, size_t i, size_t n) noexcept nogil:
+cdef inline size_t first_difference(const uint8_t *a, const uint8_t *b, size_t i,
+                                    size_t n) noexcept nogil:
+    """From i on, n where there is none."""
     while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
         i += 64
     while i < n and a[i] == b[i]:

@@ -47,6 +47,11 @@ Buffer = bytearray | memoryview
 Ask = tuple[int, bytes, int, Any]
 # new bytes of the same length | head, fill byte and tail of a document | why it must be refused
 Answer = bytes | tuple[bytes, int, bytes] | str
+# value fields and their new bytes, of UIDs that are mapped and of those that are kept; and what
+# says the new bytes of any other
+KnownUids = tuple[
+    dict[bytes, bytes], dict[bytes, bytes], Callable[[bytes], bytes], Callable[[bytes], bytes]
+]
 # (((tag of an open sequence, item number), ...), tag, VR, action, in or opening a blanked
 # sequence, absolute offset of the span, bytes of the value before it, length of the span, length
 # of the value field, old bytes, new bytes or None for a sequence); bytes up to 4096
@@ -115,7 +120,7 @@ class Rewriter:
         audio: bool = False,
         accept_cut_pixels: bool = False,
         trace: list[Trace] | None = None,
-        known: tuple[dict[bytes, bytes], dict[bytes, bytes]] | None = None,
+        known: KnownUids | None = None,
         encoding: int | None = None,
     ) -> None: ...
     def values(self, window: Buffer, filled: int) -> tuple[bytes, ...]: ...

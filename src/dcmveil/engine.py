@@ -31,6 +31,7 @@ AUDIO_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4
 
 
 SPARE_WINDOW = 1 << 18  # bytes, see session.py
+_CLASSES = 256  # SOP classes remembered; there are some 200
 _SPARES = 2  # an input at a time, and one that is looked at meanwhile
 
 _PSEUDONYM_NOTES = {
@@ -63,6 +64,7 @@ class Engine:
         self.mark = RunMark(key, profile.digest)
         self._kinds = dict(row for row in rows(read_text("transfer_syntaxes.tsv")))
         self._syntaxes: dict[bytes, tuple[str, int | None, bool]] = {}
+        self._classes: dict[bytes, bool] = {}
         self._spare: list[tuple[bytearray, core.Rewriter]] = []
 
     def take_spare(self, size: int) -> tuple[bytearray, core.Rewriter]:
@@ -93,6 +95,16 @@ class Engine:
             known = (uid, *self.encoding_of(uid))
             if uid in self._kinds:  # there are some sixty of them
                 self._syntaxes[value] = known
+        return known
+
+    def is_ordinary_class(self, value: bytes) -> bool:
+        """Whether the value field of a SOP class names neither a DICOMDIR nor a voice."""
+        known = self._classes.get(value)
+        if known is None:
+            uid = text_of(value)
+            known = uid != DICOMDIR_CLASS and uid not in AUDIO_CLASSES
+            if len(self._classes) < _CLASSES:
+                self._classes[value] = known
         return known
 
     def encoding_of(self, syntax: str) -> tuple[int | None, bool]:

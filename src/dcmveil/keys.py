@@ -21,6 +21,9 @@ from .errors import KeyFileError, UsageError
 TYPE_CHECKING = False  # as typing has it, without importing typing
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from .core import KnownUids
 
 KEY_BYTES = 32
 
@@ -190,8 +193,8 @@ DICOM_ROOT = b"1.2.840.10008."
 CONTEXT_GROUP_ROOT = b"1.2.840.10008.6.1."  # PS3.6 Table A-3; it grows with every edition
 CONTEXT_GROUP_DIGITS = 4
 
-# Entries of some 300 bytes, so 20 MB. Files of one study share most of their UIDs.
-CACHE_LIMIT = 65536
+# Entries of some 300 bytes, so 5 MB. Files of one study share most of their UIDs.
+CACHE_LIMIT = 16384
 
 _UID_CHARACTERS = b"0123456789."
 _PADDING = b" \t"
@@ -269,11 +272,11 @@ class UidMapper:
     """
 
     __slots__ = (
-        "_cache",
         "_empty_hash",
-        "_kept_fields",
+        "_kept",
         "_key",
-        "_new_fields",
+        "_new",
+        "_noted",
         "_prefix",
         "_registered",
         "foreign",
@@ -290,10 +293,10 @@ class UidMapper:
         self._empty_hash = keyed_hash(key, "uid", 64)
         self._registered = registered
         self._prefix = f"{root}.".encode()
-        self._cache: dict[bytes, tuple[bytes, int]] = {}
-        # whole value fields in which there was nothing to count
-        self._new_fields: dict[bytes, bytes] = {}
-        self._kept_fields: dict[bytes, bytes] = {}
+        # whole value fields, most of them of one value, in which there was nothing to count
+        self._new: dict[bytes, bytes] = {}
+        self._kept: dict[bytes, bytes] = {}
+        self._noted: dict[bytes, tuple[bytes, int]] = {}  # single values with something to count
         self.short = 0
         self.vanished = 0
         self.foreign = 0
@@ -305,10 +308,10 @@ class UidMapper:
         the old, has the length of the old one's significant part (64 bytes at most), and is
         padded with NUL (PS3.5 sections 6.2 and 9.1).
         """
-        known = self._cache.get(old)
-        if known is None:
-            known = self._map_new(old)
-        new, notes = known
+        new = self._new.get(old)
+        if new is not None:
+            return new
+        new, notes = self._noted.get(old) or self._map_new(old)
         if notes:
             self._count(notes)
         return new
@@ -319,7 +322,7 @@ class UidMapper:
         The padding of all values moves to the end, since a NUL before a backslash hides the rest
         from many readers (PS3.5 section 6.4).
         """
-        return self._remember(self._new_fields, self.map, old)
+        return self._remember(self._new, self.map, old) if _BACKSLASH in old else self.map(old)
 
     def keep_value(self, old: bytes) -> bytes:
         """A whole value field that the profile keeps; the same length in bytes.
@@ -328,23 +331,22 @@ class UidMapper:
         the root of the standard that it does not register, are mapped. What follows a NUL is
         wiped. The UIDs of a file that was mapped before are kept this way too.
         """
-        return self._remember(self._kept_fields, self._keep, old)
+        return self._remember(self._kept, self._keep, old)
 
-    def known(self, keep: bool) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    def known(self, keep: bool) -> KnownUids:
         """What map_value (where keep is true: keep_value) and keep_value have returned and would
-        return again, counting nothing. They stay the same dicts, for reading alone."""
-        return (self._kept_fields if keep else self._new_fields), self._kept_fields
+        return again, counting nothing, and these two. They stay the same dicts, for reading
+        alone."""
+        new, map_value = (self._kept, self.keep_value) if keep else (self._new, self.map_value)
+        return new, self._kept, map_value, self.keep_value
 
     def _remember(
         self, fields: dict[bytes, bytes], treat: Callable[[bytes], bytes], old: bytes
     ) -> bytes:
         before = self.short + self.vanished + self.foreign
         new = _each_value(treat, old)
-        # a longer field is rare, and would not bound the memory
-        if len(old) <= UID_BYTES + 1 and self.short + self.vanished + self.foreign == before:
-            if len(fields) >= CACHE_LIMIT:
-                fields.clear()
-            fields[old] = new
+        if self.short + self.vanished + self.foreign == before:
+            _put(fields, old, new)
         return new
 
     def take_counts(self) -> dict[str, int]:
@@ -385,12 +387,12 @@ class UidMapper:
     def _map_new(self, old: bytes) -> tuple[bytes, int]:
         uid = _significant(old)
         new, notes = (uid, 0) if self._is_registered(uid) else self._replace(uid)
-        result = (new.ljust(len(old), b"\0"), notes)
-        if len(old) <= UID_BYTES + 1:  # a longer value is no UID, and would not bound the memory
-            if len(self._cache) >= CACHE_LIMIT:
-                self._cache.clear()
-            self._cache[old] = result
-        return result
+        new = new.ljust(len(old), b"\0")
+        if notes:
+            _put(self._noted, old, (new, notes))
+        else:
+            _put(self._new, old, new)
+        return new, notes
 
     def _replace(self, uid: bytes) -> tuple[bytes, int]:
         """The new UID without padding, and what to count."""
@@ -416,6 +418,14 @@ class UidMapper:
             hasher.update(uid)
             new = prefix + _suffix(hasher.digest(), room)
         return new, notes
+
+
+def _put(cache: dict[bytes, Any], old: bytes, known: Any) -> None:
+    # a longer value is rare, or no UID, and would not bound the memory
+    if len(old) <= UID_BYTES + 1:
+        if len(cache) >= CACHE_LIMIT:
+            cache.clear()
+        cache[old] = known
 
 
 def _each_value(treat: Callable[[bytes], bytes], field: bytes) -> bytes:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .core import Trace
     from .engine import Crosswalk
     from .faces.archive import ArchiveReport, OnMember
+    from .faces.ordinary import Ordinary
     from .faces.stream import Readable, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
@@ -115,6 +116,13 @@ class Veil:
             crosswalk=crosswalk,
         )
 
+    def ordinary(self) -> Ordinary:
+        """What does the work of a session and a file face for most files (see Ordinary)."""
+        from .faces.ordinary import Ordinary
+        from .faces.patch import GAP
+
+        return Ordinary(self._engine, gap=GAP, hold_limit=self._hold_limit)
+
     def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
         """A session for walking an output: it replaces no value by the key or a table, and asks
         for no run mark. Its own output is of no use."""
@@ -194,10 +202,10 @@ class Veil:
         from .trees import Options, run
 
         def call(result: Result) -> None:
-            if on_file is not None:
-                on_file(result.record)
+            assert on_file is not None
+            on_file(result.record)
 
-        return run(self, src, dst, Options(**options), on_file=call)
+        return run(self, src, dst, Options(**options), on_file=None if on_file is None else call)
 
     @property
     def identity(self) -> str:

@@ -218,11 +218,11 @@ def _run_one(veil: Veil, plan: Plan, options: Options, job: Job, stop: StopFlag)
     total = None if found is not None else source
 
     def see(result: Result) -> None:
-        progress.see(result.record)
-        if result.record["outcome"] == FAILED and len(failures) < SHOWN_FAILURES:
+        progress.see(result)
+        if result.outcome == FAILED and len(failures) < SHOWN_FAILURES:
             failures.append(_failure(result, options.report_paths))
-        elif single and result.record["outcome"] == SKIPPED:  # it was asked for by its name
-            failures.append(result.record["reason"])
+        elif single and result.outcome == SKIPPED:  # it was asked for by its name
+            failures.append(result.reason)
 
     with Progress("none" if plan.quiet or single else plan.progress, total) as progress:
         summary = run(
@@ -239,7 +239,7 @@ def _run_one(veil: Veil, plan: Plan, options: Options, job: Job, stop: StopFlag)
 
 
 def _failure(result: Result, with_path: bool) -> str:
-    error = result.record["error"]
+    error = result.more["error"] if result.more else {}
     place = [os.fsdecode(result.relative)] if with_path else []
     if error.get("offset") is not None:
         place.append(f"offset {error['offset']}")

@@ -12,11 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..trees.record import Result
+
 EVERY = 5.0  # seconds between two plain lines
 
 
 class Progress:
-    """Shows records as they come. mode: "bar", "plain", "none", or None to choose by what standard
+    """Shows results as they come. mode: "bar", "plain", "none", or None to choose by what standard
     error is. folder: counted beside the work, so that the bar can tell when it will end."""
 
     def __init__(self, mode: str | None, folder: str | None) -> None:
@@ -48,9 +50,9 @@ class Progress:
         elif self._mode == "plain":
             self._say()
 
-    def see(self, record: dict[str, Any]) -> None:
+    def see(self, result: Result) -> None:
         self._files += 1
-        self._bytes += record.get("bytes_in", 0)
+        self._bytes += result.bytes_in
         if self._bar is not None:
             if self._files == 1 and self._folder is not None:
                 self._count()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
-from ..errors import DcmveilError, FileError
+from ..errors import DcmveilError
+from .system import open_regular, rename_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,24 +33,6 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EA
 
 class StopError(DcmveilError):
     """The run was asked to stop; the file in hand was undone."""
-
-
-def open_regular(path: bytes | str, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
-    """A file descriptor of a regular file. Raises FileError for anything else: a symbolic link
-    unless `follow`, a device, a FIFO (which must not block), a folder."""
-    nofollow = 0 if follow else os.O_NOFOLLOW
-    try:
-        file = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP and not follow:
-            raise FileError("a symbolic link") from None
-        if error.errno in (errno.EISDIR, errno.ENXIO):
-            raise FileError("not a regular file") from None
-        raise
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise FileError("not a regular file")
-    return file
 
 
 def write_whole(file: int, data: bytes | memoryview) -> None:
@@ -128,6 +110,8 @@ def publish(temporary: bytes, final: bytes, *, replace: bool = False) -> bool:
         os.replace(temporary, final)
         return True
     try:
+        if rename_new(temporary, final):
+            return True
         os.link(temporary, final, follow_symlinks=False)
     except FileExistsError:
         return False

@@ -9,9 +9,9 @@ The folder `.dcmveil-journal` in the root of the tree holds the journals of a ru
 
     FILE  path length (2), path, inode (8), size (8)
     EDIT  offset (8), length (4), new bytes               as often as needed
-    DONE  length (4), line of the report, digest (16) of this record
+    DONE  length (4), line of the report
     ...
-    OVER  number of records (4), digest (16) over their digests
+    OVER  number of files (4), digest (16) of all before it
 
 with little endian integers. It holds paths relative to the root, and no old value unless a
 crosswalk is written (its rows stand in the lines, since nothing else has them after patching). Its
@@ -27,18 +27,18 @@ import struct
 
 from ..errors import DcmveilError, FileError
 from ..keys import blake2b
-from .files import open_regular, remove, sync_folder
+from .files import remove, sync_folder
+from .system import carry_out, open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
-    # file, its path, (inode, size), edits
-    _Planned = tuple[int, bytes, tuple[int, int], list[tuple[int, bytes]]]
-
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
+_FILE_HEAD = struct.Struct("<4sH")
+_IDENTITY = struct.Struct("<QQ")
 _EDIT_HEAD = struct.Struct("<4sQI")
 _TEXT_HEAD = struct.Struct("<4sI")
 _DIGEST = 16
@@ -52,70 +52,65 @@ class JournalError(DcmveilError):
 
 class Journal:
     """One batch being planned, then carried out. It becomes a file when it is committed, or larger
-    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace."""
+    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace.
+
+    records  those that are not in the file yet; edits may be added at its end from outside
+    """
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        self.records = 0
+        self.records = bytearray()
+        self.count = 0  # of files that were planned to their end
         self._file = -1
         self._committed = False
-        self._buffer = bytearray()  # what is not in the file yet
         self._written = 0  # bytes of the file that count
         self._start = 0  # of the record at hand, from the start of the journal
-        self._hashed = 0  # up to where its digest goes, from the start of the buffer
-        self._digest = blake2b(digest_size=_DIGEST)
-        self._all = blake2b(digest_size=_DIGEST)
-        # what is planned, so that nothing has to be opened and read again; None once it is too much
-        self._planned: list[_Planned] | None = []
-        self._edits: list[tuple[int, bytes]] = []
-        self._relative = b""
-        self._identity = (0, 0)  # inode and size
+        self._digest = blake2b(digest_size=_DIGEST)  # of what is in the file
+        self._digest_before: blake2b | None = None  # without the record at hand
+        # Open files, so that nothing has to be opened and read again; None once the records do not
+        # fit into the buffer.
+        self._targets: list[int] | None = []
 
     def begin(self, relative: bytes, status: os.stat_result) -> None:
         """The next file of the batch."""
-        self._start = self._written + len(self._buffer)
-        self._hashed = len(self._buffer)
-        self._digest = blake2b(digest_size=_DIGEST)
-        self._edits = []
-        self._relative = relative
-        self._identity = (status.st_ino, status.st_size)
-        self._buffer += _FILE + len(relative).to_bytes(2, "little") + relative
-        self._buffer += struct.pack("<QQ", status.st_ino, status.st_size)
+        self._start = self._written + len(self.records)
+        self.records += _FILE_HEAD.pack(_FILE, len(relative)) + relative
+        self.records += _IDENTITY.pack(status.st_ino, status.st_size)
 
     def edit(self, offset: int, new: bytes) -> None:
-        self._buffer += _EDIT_HEAD.pack(_EDIT, offset, len(new))
-        self._buffer += new
-        if self._planned is not None:
-            self._edits.append((offset, new))
-        if len(self._buffer) > _BUFFER:
+        self.records += _EDIT_HEAD.pack(_EDIT, offset, len(new))
+        self.records += new
+        if len(self.records) > _BUFFER:
             self._spill()
 
     def end(self, file: int, line: bytes) -> None:
         """The file was understood to its end; `line` tells what is reported once it is patched.
         From here on the journal closes `file`."""
-        self._buffer += _TEXT_HEAD.pack(_DONE, len(line)) + line
-        self._hash()
-        digest = self._digest.digest()
-        self._buffer += digest
-        self._all.update(digest)
-        self.records += 1
-        if self._planned is None:
+        self.records += _TEXT_HEAD.pack(_DONE, len(line)) + line
+        self.count += 1
+        if self._targets is None:
             os.close(file)
         else:
-            self._planned.append((file, self._relative, self._identity, self._edits))
+            self._targets.append(file)
+        if len(self.records) > _BUFFER:
+            self._spill()
 
     def forget(self) -> None:
         """The file at hand is refused: nothing of it is kept."""
         if self._start >= self._written:
-            del self._buffer[self._start - self._written :]
+            del self.records[self._start - self._written :]
         else:
-            self._buffer.clear()
+            assert self._digest_before is not None
+            self._digest = self._digest_before
+            self.records.clear()
             self._written = self._start
 
     def commit(self, durable: bool) -> None:
         """The batch is whole: from here on it will be carried out, by this run or the next."""
-        self._buffer += _TEXT_HEAD.pack(_OVER, self.records) + self._all.digest()
-        self._write()
+        self.records += _TEXT_HEAD.pack(_OVER, self.count)
+        self._digest.update(self.records)
+        self.records += self._digest.digest()
+        self._write(self.records)
         if durable:
             os.fsync(self._file)
             folder = os.path.dirname(self.path)
@@ -126,56 +121,48 @@ class Journal:
     def carry_out(self, root: bytes, durable: bool) -> set[bytes]:
         """Write the edits into the files of the batch. Those that come back were moved or changed
         since they were planned, and were not touched."""
+        if self._targets is not None:
+            return carry_out(root, self.records, self._targets, durable)
         refused: set[bytes] = set()
-        if self._planned is None:
-            with open(self._file, "rb", _BUFFER, closefd=False) as file:
-                file.seek(0)
-                for _ in _carry_out(file, root, durable, refused):
-                    pass
-            return refused
-        for target, relative, identity, edits in self._planned:
-            if not _is_there(root, relative, identity):
-                refused.add(relative)
-                continue
-            for offset, new in edits:
-                _write_at(target, new, offset)
-            if durable:
-                os.fsync(target)
+        with open(self._file, "rb", _BUFFER, closefd=False) as file:
+            file.seek(0)
+            for _ in _carry_out(file, root, durable, refused):
+                pass
         return refused
 
     def close(self) -> None:
-        self._close_planned()
+        self._close_targets()
         if self._file >= 0:
             if not self._committed:
                 discard(self.path)  # nothing was touched
             os.close(self._file)
             self._file = -1
 
-    def _close_planned(self) -> None:
-        for planned in self._planned or ():
-            os.close(planned[0])
-        self._planned = None
-
-    def _hash(self) -> None:
-        with memoryview(self._buffer) as data:
-            self._digest.update(data[self._hashed :])
-        self._hashed = len(self._buffer)
+    def _close_targets(self) -> None:
+        for file in self._targets or ():
+            os.close(file)
+        self._targets = None
 
     def _spill(self) -> None:
         """Out of memory into the file."""
-        self._hash()
-        self._write()
-        self._hashed = 0
-        self._close_planned()
-        self._edits = []
+        before = self._start - self._written  # bytes of records that stay whatever comes
+        if before >= 0:
+            self._put(self.records[:before])
+            self._digest_before = self._digest.copy()
+            del self.records[:before]
+        self._put(self.records)
+        self.records.clear()
+        self._close_targets()
 
-    def _write(self) -> None:
+    def _put(self, data: bytearray) -> None:
+        self._digest.update(data)
+        self._write(data)
+
+    def _write(self, data: bytearray) -> None:
         if self._file < 0:
             self._file = _locked(self.path)
-        with memoryview(self._buffer) as data:
-            _write_at(self._file, data, self._written)
-        self._written += len(self._buffer)
-        self._buffer.clear()
+        _write_at(self._file, data, self._written)
+        self._written += len(data)
 
 
 def _locked(path: bytes) -> int:
@@ -297,7 +284,6 @@ def _files_of(file: BinaryIO) -> set[bytes] | None:
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
     """(kind, content) one by one. Raises ValueError or struct.error where it is not whole."""
     digest = blake2b(digest_size=_DIGEST)
-    whole = blake2b(digest_size=_DIGEST)
     count = 0
     started = False  # a record that has not ended
 
@@ -324,16 +310,12 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
         elif kind == _DONE:
             (length,) = struct.unpack("<I", take(4))
             line = take(length)
-            if file.read(_DIGEST) != digest.digest():
-                raise ValueError("damaged")
-            whole.update(digest.digest())
-            digest = blake2b(digest_size=_DIGEST)
             count += 1
             started = False
             yield kind, line
         elif kind == _OVER and not started:
             (number,) = struct.unpack("<I", take(4))
-            if number != count or file.read(_DIGEST) != whole.digest():
+            if number != count or file.read(_DIGEST) != digest.digest():
                 raise ValueError("damaged")
             return
         else:
@@ -373,15 +355,6 @@ def _carry_out(
             os.close(target)
 
 
-def _is_there(root: bytes, relative: bytes, identity: tuple[int, int]) -> bool:
-    """Whether an open file still is the one of that name, and as long."""
-    try:
-        status = os.lstat(os.path.join(root, relative))
-    except OSError:
-        return False
-    return (status.st_ino, status.st_size) == identity
-
-
 def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
     """The file of a record, which must be the one that was planned."""
     parts = relative.split(b"/")
@@ -402,7 +375,7 @@ def _open_target(root: bytes, relative: bytes, inode: int, size: int) -> int:
     )
 
 
-def _write_at(file: int, data: bytes | memoryview, offset: int) -> None:
+def _write_at(file: int, data: bytes | bytearray, offset: int) -> None:
     n = os.pwrite(file, data, offset)
     while n < len(data):
         n += os.pwrite(file, data[n:], offset + n)

@@ -122,7 +122,9 @@ class Ledger:
             try:
                 file.write(head if first is None else first[0])
                 for line, record in lines:
-                    if record.get("outcome") in _DONE and self.done.add(_mac(record)):
+                    if record.get("outcome") in _DONE and self.done.add(
+                        bytes.fromhex(record["input"])
+                    ):
                         file.write(line)
                         self._keep(record)
                 _sync(file, durable)
@@ -136,12 +138,13 @@ class Ledger:
                 raise
         return file
 
-    def write(self, record: dict[str, Any]) -> None:
-        self._file.write(line_of(record))
+    def write(self, line: bytes) -> None:
+        """One line with its end, or the start of one."""
+        self._file.write(line)
 
-    def is_new(self, record: dict[str, Any]) -> bool:
+    def is_new(self, input: str) -> bool:
         """Whether no line that was kept is of this input."""
-        return self.done is None or self.done.add(_mac(record))
+        return self.done is None or self.done.add(bytes.fromhex(input))
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -175,10 +178,6 @@ def _sync(file: BinaryIO, durable: bool) -> None:
 def _sync_name(path: Path, durable: bool) -> None:
     if durable:
         sync_folder(os.fsencode(os.path.dirname(path) or "."))
-
-
-def _mac(record: dict[str, Any]) -> bytes:
-    return bytes.fromhex(record["input"])
 
 
 def _private(path: str, flags: int) -> int:

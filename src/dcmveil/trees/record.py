@@ -4,6 +4,7 @@ unless it was asked for."""
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii as _quoted
 
 from ..core import ACTION_NAMES
 from ..inspect import path_text
@@ -23,13 +24,18 @@ COPIED = "copied"  # not DICOM, copied because that was asked for
 SKIPPED = "skipped"
 FAILED = "failed"
 OUTCOMES = (REWRITTEN, SAME, COPIED, SKIPPED, FAILED)
+_MORE = ("path", "edits")  # members of a rewritten file's record that are not counts
 _PREAMBLE = 128
 
 
 class Result:
     """The outcome for one file, on its way from a worker to the report.
 
-    record      what the report says (see docs/trees.md)
+    input       stands for its path: a MAC
+    outcome     one of OUTCOMES
+    counts      of a rewritten file what was done, as the members of a JSON object
+    warnings    what of it a user should know, and how often
+    more        other members of its record: path, reason, error, edits, output, quarantine
     temporary   path of the finished output that waits for its name, None: there is none
     output      that name, relative to the output folder
     crosswalk   rows (kind, old, new)
@@ -38,21 +44,64 @@ class Result:
     exception   what went wrong; neither leaves the process that made it
     """
 
-    _SENT = ("relative", "record", "temporary", "output", "crosswalk", "fatal")
+    _SENT = (
+        "relative", "input", "outcome", "counts", "bytes_in", "bytes_out", "warnings", "more",
+        "seconds", "temporary", "output", "crosswalk", "fatal",
+    )  # fmt: skip
     __slots__ = (*_SENT, "exception", "report")
 
-    def __init__(self, relative: bytes, record: dict[str, Any]) -> None:
+    def __init__(self, relative: bytes, input: str, outcome: str) -> None:
         self.relative = relative
-        self.record = record
+        self.input = input
+        self.outcome = outcome
+        self.counts = ""
+        self.bytes_in = self.bytes_out = 0
+        self.warnings: dict[str, int] | None = None
+        self.more: dict[str, Any] | None = None
+        self.seconds = 0.0
         self.temporary: bytes | None = None
         self.output = b""
-        self.crosswalk: list[tuple[str, bytes, bytes]] = []
+        self.crosswalk: list[tuple[str, bytes, bytes]] | None = None
         self.fatal = False
         self.report: Report | None = None
         self.exception: Exception | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_received, tuple(getattr(self, name) for name in self._SENT))
+        return _received, tuple([getattr(self, name) for name in self._SENT])
+
+    def tell(self, report: Report) -> None:
+        """What was done, as the session says."""
+        self.report = report
+        self.counts = _counts_of(report)
+        self.bytes_in, self.bytes_out = report.bytes_in, report.bytes_out
+        uids = {f"{name} UIDs": count for name, count in report.uids.items() if count}
+        self.warnings = report.notes | uids or None
+
+    def add(self, name: str, value: Any) -> None:
+        """One more member of the record."""
+        if self.more is None:
+            self.more = {}
+        self.more[name] = value
+
+    @property
+    def reason(self) -> str:
+        """Why it was skipped, or failed; "" for other outcomes."""
+        more = self.more or {}
+        reason: str = more["error"]["reason"] if self.outcome == FAILED else more.get("reason", "")
+        return reason
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the report says (see docs/trees.md)."""
+        record: dict[str, Any] = json.loads(self.line())
+        return record
+
+    def line(self) -> bytes:
+        """The same as a line of it, without its end."""
+        counts = f",{self.counts}" if self.counts else ""
+        more = f",{_encode(self.more)[1:-1]}" if self.more else ""
+        start = f'{{"input":"{self.input}","outcome":"{self.outcome}"'
+        return f'{start}{counts}{more},"seconds":{self.seconds:.6f}}}'.encode()
 
 
 def _received(*state: Any) -> Result:
@@ -72,8 +121,9 @@ def line_of(record: dict[str, Any]) -> bytes:
 
 def journal_line(run: str, result: Result) -> bytes:
     """What a journal keeps of a result, for the run of that identity."""
-    rows = [(kind, old.hex(), new.hex()) for kind, old, new in result.crosswalk]
-    return line_of({"run": run, "record": result.record, "crosswalk": rows})
+    rows = [(kind, old.hex(), new.hex()) for kind, old, new in result.crosswalk or ()]
+    told = b'{"run":"%b","record":%b' % (run.encode(), result.line())
+    return told + (b',"crosswalk":%b}' % _encode(rows).encode() if rows else b"}")
 
 
 def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
@@ -81,33 +131,33 @@ def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
     kept = json.loads(line)
     if kept["run"] != run:
         return None
-    result = Result(relative, kept["record"])
+    record = kept["record"]
+    result = Result(relative, record.pop("input"), record.pop("outcome"))
+    result.seconds = record.pop("seconds")
+    result.tell(report_of(record))
+    result.more = {name: value for name, value in record.items() if name in _MORE} or None
     result.crosswalk = [
-        (kind, bytes.fromhex(old), bytes.fromhex(new)) for kind, old, new in kept["crosswalk"]
+        (kind, bytes.fromhex(old), bytes.fromhex(new))
+        for kind, old, new in kept.get("crosswalk", ())
     ]
-    result.report = report_of(result.record)
     return result
 
 
-def counts_of(report: Report) -> dict[str, Any]:
-    """The part of a record that tells what was done."""
-    return {
-        "bytes_in": report.bytes_in,
-        "bytes_out": report.bytes_out,
-        "elements": report.elements,
-        "actions": report.actions,
-        "notes": report.notes,
-        "uids": {name: count for name, count in report.uids.items() if count},
-        "transfer_syntax": report.transfer_syntax,
-        "second_run": report.second_run,
-        "study": report.study,
-        "series": report.series,
-        "instance": report.instance,
-    }
+def _counts_of(report: Report) -> str:
+    uids = {name: count for name, count in report.uids.items() if count}
+    return (
+        f'"bytes_in":{report.bytes_in},"bytes_out":{report.bytes_out},'
+        f'"elements":{report.elements},"actions":{_encode(report.actions)},'
+        f'"notes":{_encode(report.notes)},"uids":{_encode(uids)},'
+        f'"transfer_syntax":{_quoted(report.transfer_syntax)},'
+        f'"second_run":{"true" if report.second_run else "false"},'
+        f'"study":{_quoted(report.study)},"series":{_quoted(report.series)},'
+        f'"instance":{_quoted(report.instance)}'
+    )
 
 
 def report_of(record: dict[str, Any]) -> Report:
-    """The report that `counts_of` was made from; the new Patient ID is not in it."""
+    """The report that a record tells of; the new Patient ID is not in it."""
     from ..report import Report
 
     report = Report()

@@ -12,7 +12,6 @@ from ..faces.files import (
     KernelCopy,
     create,
     make_folders,
-    open_regular,
     publish,
     remove,
     same_bytes,
@@ -20,8 +19,9 @@ from ..faces.files import (
     sync_folder,
 )
 from ..faces.names import Names
+from ..faces.system import open_regular
 from .ledger import Crosswalk, DiskSet, Ledger
-from .record import FAILED, OUTCOMES, REWRITTEN, SAME, SKIPPED, Result, from_journal
+from .record import FAILED, OUTCOMES, REWRITTEN, SAME, SKIPPED, Result, from_journal, line_of
 from .tasks import CopyTask, PatchTask, Task
 from .walk import AGAIN, walk
 from .workers import StopFlag, run_batches
@@ -134,17 +134,15 @@ class Summary:
         """Whether every DICOM input was treated."""
         return not (self.outcomes[FAILED] or self.interrupted or self.fatal)
 
-    def add(self, record: dict[str, Any]) -> None:
-        outcome = record["outcome"]
-        self.outcomes[outcome] += 1
-        if outcome == SKIPPED:
-            _count(self.reasons, record["reason"], 1)
-        self.bytes_in += record.get("bytes_in", 0)
-        self.bytes_out += record.get("bytes_out", 0)
-        for note, count in (record.get("notes") or {}).items():
-            _count(self.warnings, note, count)
-        for note, count in (record.get("uids") or {}).items():
-            _count(self.warnings, f"{note} UIDs", count)
+    def add(self, result: Result) -> None:
+        self.outcomes[result.outcome] += 1
+        if result.outcome == SKIPPED:
+            _count(self.reasons, result.reason, 1)
+        self.bytes_in += result.bytes_in
+        self.bytes_out += result.bytes_out
+        if result.warnings:
+            for note, count in result.warnings.items():
+                _count(self.warnings, note, count)
 
     def as_record(self) -> dict[str, Any]:
         return {"summary": vars(self)}
@@ -269,7 +267,7 @@ class _Run:
                 journals.append(result.temporary)
             elif result.temporary is not None:
                 self._publish(result, touched)
-            if self.options.quarantine is not None and result.record["outcome"] == FAILED:
+            if self.options.quarantine is not None and result.outcome == FAILED:
                 self._quarantine(result)
         if self.options.durable:
             for folder in touched:
@@ -280,15 +278,15 @@ class _Run:
         """Into the crosswalk, and then into the report: what stands there is not done again."""
         if self.crosswalk is not None:
             for result in results:
-                if result.record["outcome"] in (REWRITTEN, SAME):
+                if result.crosswalk and result.outcome in (REWRITTEN, SAME):
                     self.crosswalk.write(result.crosswalk)
             self.crosswalk.flush(self.options.durable)
         for result in results:
             if self.ledger is not None:
-                self.ledger.write(result.record)
-            self.summary.add(result.record)
+                self.ledger.write(result.line() + b"\n")
+            self.summary.add(result)
             if result.fatal and not self.summary.fatal:
-                self.summary.fatal = result.record["error"]["reason"]
+                self.summary.fatal = result.reason
                 self.stop.set()
         if self.ledger is not None:
             self.ledger.flush(self.options.durable)
@@ -391,7 +389,7 @@ class _Run:
             self.summary.fatal = self.summary.fatal or error.strerror or "no crosswalk"
         if self.ledger is not None:
             try:
-                self.ledger.write(self.summary.as_record())
+                self.ledger.write(line_of(self.summary.as_record()))
                 self.ledger.close()
             except OSError as error:  # a full disk: what is torn is left out by --resume
                 self.summary.fatal = self.summary.fatal or error.strerror or "no report"
@@ -405,7 +403,7 @@ class _Run:
             if result is None:
                 continue  # it bears the mark of another key or profile, and is met as such
             self.recovered.add(relative)
-            if self.ledger is None or self.ledger.is_new(result.record):
+            if self.ledger is None or self.ledger.is_new(result.input):
                 self._note([result])
             if on_file is not None:
                 on_file(result)
@@ -463,11 +461,11 @@ class _Run:
                 if self.final is None and (
                     not self.options.keep_names or self.options.report_paths
                 ):
-                    result.record["output"] = os.fsdecode(name)
+                    result.add("output", os.fsdecode(name))
                 touched.add(os.path.dirname(path))
                 if new:
                     return
-                result.record["outcome"] = SAME
+                result.outcome = SAME
                 if self.options.durable:
                     sync_file(path)  # of a run that was killed before it could
         except OSError as error:
@@ -477,10 +475,12 @@ class _Run:
         remove(result.temporary)
 
     def _fail(self, result: Result, reason: str) -> None:
-        kept: dict[str, Any] = {
-            name: result.record[name] for name in ("input", "path") if name in result.record
-        }
-        result.record = {**kept, "outcome": FAILED, "error": {"reason": reason}}
+        path = (result.more or {}).get("path")
+        result.outcome = FAILED
+        result.counts, result.warnings, result.bytes_in, result.bytes_out = "", None, 0, 0
+        result.more = {"error": {"reason": reason}}
+        if path is not None:
+            result.add("path", path)
 
     def _make_folder(self, folder: bytes, touched: set[bytes]) -> None:
         if folder in self.folders:
@@ -518,7 +518,7 @@ class _Run:
                 os.close(dst)
             publish(temporary, path)  # a file that stands there stays
         except OSError as error:
-            result.record["quarantine"] = error.strerror or "not copied"
+            result.add("quarantine", error.strerror or "not copied")
         finally:
             os.close(src)
             remove(temporary)

@@ -72,9 +72,9 @@ def _only(
     for result in results:
         if result.relative != relative:
             continue  # an earlier run was cut off in this folder
-        if result.exception is not None and result.record["outcome"] in (FAILED, SKIPPED):
+        if result.exception is not None and result.outcome in (FAILED, SKIPPED):
             raise result.exception
         if result.report is not None:
             return result.report
-        raise FileError(str(result.record.get("reason", "not rewritten")))
+        raise FileError(result.reason or "not rewritten")
     raise UsageError("this file was done by the run that is resumed")

@@ -9,8 +9,9 @@ import time
 from ..errors import DicomError, FileError, NotDicomError
 from ..faces import copy as copying
 from ..faces import patch as patching
-from ..faces.files import KernelCopy, StopError, create, open_regular, remove
+from ..faces.files import KernelCopy, StopError, create, remove
 from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
+from ..faces.system import open_regular
 from .record import (
     COPIED,
     FAILED,
@@ -18,7 +19,6 @@ from .record import (
     SKIPPED,
     Edits,
     Result,
-    counts_of,
     error_of,
     from_journal,
     journal_line,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..core import Trace
     from ..engine import Crosswalk
     from ..faces.names import Names
+    from ..faces.ordinary import Ordinary
     from ..report import Report
     from ..session import Session, Watch
     from ..verify import Checker
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
             packs: bool = False,
             keep_file_ids: bool | None = None,
         ) -> Session: ...
+        def ordinary(self) -> Ordinary: ...
         def looker(
             self, trace: list[Trace] | None = None, watch: Watch | None = None
         ) -> Session: ...
@@ -85,6 +87,10 @@ class Task:
         self.stop = stop
         self.edits = Edits()
         self.rows: Crosswalk = []
+        # where all is asked of each file, there is no ordinary one
+        all_asked = options.report_edits or options.crosswalk is not None
+        self.ordinary = None if all_asked else veil.ordinary()
+        self.inside = os.path.join(root, b"")
 
     @property
     def names_stay(self) -> bool:
@@ -138,7 +144,7 @@ class Task:
         except Exception as error:
             _let_go(error)
             result = self._fault(relative, error)
-        result.record["seconds"] = round(time.perf_counter() - start, 6)
+        result.seconds = time.perf_counter() - start
         return result
 
     def _fault(self, relative: bytes, error: Exception) -> Result:
@@ -169,19 +175,19 @@ class Task:
     # -- results -----------------------------------------------------------------------------
 
     def result(self, relative: bytes, outcome: str) -> Result:
-        record: dict[str, Any] = {"input": self.names.mac(relative), "outcome": outcome}
+        result = Result(relative, self.names.mac(relative), outcome)
         if self.options.report_paths:
-            record["path"] = os.fsdecode(relative)
-        return Result(relative, record)
+            result.add("path", os.fsdecode(relative))
+        return result
 
     def skipped(self, relative: bytes, reason: str) -> Result:
         result = self.result(relative, SKIPPED)
-        result.record["reason"] = reason
+        result.add("reason", reason)
         return result
 
     def failed(self, relative: bytes, error: dict[str, Any]) -> Result:
         result = self.result(relative, FAILED)
-        result.record["error"] = error
+        result.add("error", error)
         return result
 
     def _refused(self, relative: bytes, reason: str) -> Result:
@@ -189,12 +195,11 @@ class Task:
 
     def rewritten(self, relative: bytes, report: Report) -> Result:
         result = self.result(relative, REWRITTEN)
-        result.report = report
-        result.record.update(counts_of(report))
+        result.tell(report)
         if self.options.crosswalk is not None:
             result.crosswalk = self.rows
         if self.options.report_edits:
-            result.record["edits"] = self.edits.list
+            result.add("edits", self.edits.list)
         return result
 
     def session(self) -> Session:
@@ -225,14 +230,14 @@ class CopyTask(Task):
         self._checker: Checker | None = None
 
     def treat(self, relative: bytes) -> Result:
-        src = open_regular(os.path.join(self.root, relative))
+        src = open_regular(self.inside + relative)
         try:
-            session = self.session()
-            temporary, report = self._into_temporary(relative, src, session)
+            temporary, report = self._into_temporary(relative, src, self._rewrite)
+        except DirectoryMetError:
+            return self.skipped(relative, DIRECTORY)
         finally:
             os.close(src)
-        if report is None:
-            return self.skipped(relative, DIRECTORY)
+        assert report is not None
         try:
             result = self.rewritten(relative, report)
             result.temporary = temporary
@@ -255,9 +260,9 @@ class CopyTask(Task):
     def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
         if not self.options.others:
             return super().not_dicom(relative, error)
-        src = open_regular(os.path.join(self.root, relative))
+        src = open_regular(self.inside + relative)
         try:
-            temporary, _ = self._into_temporary(relative, src, None)
+            temporary, _ = self._into_temporary(relative, src, self._copy_as_it_is)
         finally:
             os.close(src)
         result = self.result(relative, COPIED)
@@ -266,29 +271,38 @@ class CopyTask(Task):
         return result
 
     def _into_temporary(
-        self, relative: bytes, src: int, session: Session | None
+        self, relative: bytes, src: int, work: Callable[[int, int], Report | None]
     ) -> tuple[bytes, Report | None]:
-        """(path, report) of the copy of src; without a session, of its bytes as they are. No
-        report: it is a DICOMDIR that is not wanted, and there is no copy."""
+        """(path, report) of what `work` makes of src."""
         temporary = self.temporary_of(relative)
         dst = create(temporary)
-        report: Report | None = None
         try:
-            if session is None:
-                self.kernel.copy_all(src, dst, self.check)
-            else:
-                report = copying.copy(session, src, dst, self.kernel, self._wanted(session))
-                if self.options.verify:
-                    self._verify(src, dst)
+            report = work(src, dst)
             self._finish(src, dst)
-        except DirectoryMetError:
-            remove(temporary)
         except BaseException:
             remove(temporary)
             raise
         finally:
             os.close(dst)
         return temporary, report
+
+    def _copy_as_it_is(self, src: int, dst: int) -> None:
+        self.kernel.copy_all(src, dst, self.check)
+
+    def _rewrite(self, src: int, dst: int) -> Report:
+        report = None
+        if self.ordinary is not None:
+            report = self.ordinary.copy(src, dst, self.kernel.copy)
+            if report is None:
+                os.ftruncate(dst, 0)
+                os.lseek(dst, 0, os.SEEK_SET)
+                os.lseek(src, 0, os.SEEK_SET)
+        if report is None:
+            session = self.session()
+            report = copying.copy(session, src, dst, self.kernel, self._wanted(session))
+        if self.options.verify:
+            self._verify(src, dst)
+        return report
 
     def _verify(self, src: int, dst: int) -> None:
         """Raises FileError if the copy is not what the input must become."""
@@ -370,7 +384,7 @@ class PatchTask(Task):
         journal = self._journal = Journal(path)
         try:
             results = super().__call__(batch)
-            if journal.records == 0:
+            if journal.count == 0:
                 return results
             try:
                 journal.commit(self.options.durable)
@@ -405,7 +419,7 @@ class PatchTask(Task):
 
     def _undone(self, result: Result, error: Exception) -> Result:
         """The result of a file that was planned, and perhaps not patched."""
-        if result.record["outcome"] != REWRITTEN:
+        if result.outcome != REWRITTEN:
             return result
         return self._fatal(result.relative, error)
 
@@ -418,7 +432,7 @@ class PatchTask(Task):
         journal = self._journal
         assert journal is not None
         try:
-            file = open_regular(os.path.join(self.root, relative), os.O_RDWR)
+            file = open_regular(self.inside + relative, os.O_RDWR)
         except OSError as error:
             if error.errno in _NOT_WRITABLE:
                 self._look_at(relative)
@@ -429,7 +443,7 @@ class PatchTask(Task):
                 raise FileError(SECOND_NAME)
             journal.begin(relative, status)
             try:
-                report = patching.plan(self.session(), file, journal.edit, self.check)
+                report = self._plan(relative, file, status, journal)
                 result = self.rewritten(relative, report)
                 line = journal_line(self.run, result)
             except BaseException:
@@ -441,10 +455,19 @@ class PatchTask(Task):
         journal.end(file, line)
         return result
 
+    def _plan(self, relative: bytes, file: int, status: os.stat_result, journal: Journal) -> Report:
+        if self.ordinary is not None:
+            report = self.ordinary.plan(file, journal.records)
+            if report is not None:
+                return report
+            journal.forget()
+            journal.begin(relative, status)
+        return patching.plan(self.session(), file, journal.edit, self.check)
+
     def _look_at(self, relative: bytes) -> None:
         """Raises NotDicomError for a file that need not be written."""
         try:
-            file = open_regular(os.path.join(self.root, relative))
+            file = open_regular(self.inside + relative)
         except OSError:
             return
         try:

@@ -1,0 +1,301 @@
+"""Ordinary files in one go, with hardly an object between the system calls.
+
+Most files of most folders are alike: a preamble without a mark, a header of some kilobytes, bulk
+behind it, and no fault. For these a session and its face spend more time between the steps of the
+core than in them. `Ordinary` takes the same steps in C. Whatever else it meets, it leaves: it
+returns None, and the session reads that file from its start. So it raises no fault of an input and
+has no policy of its own; tests/test_ordinary.py holds the two ways together.
+"""
+from cpython.bytearray cimport (PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize)
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memmove
+from posix.stat cimport fstat, struct_stat
+from posix.unistd cimport SEEK_SET, lseek
+
+from dcmveil cimport state as _m
+from dcmveil.core cimport Rewriter
+from dcmveil.spans cimport first_difference, span_in, texts_in
+from dcmveil.state cimport Machine
+from dcmveil.faces.system cimport read_at, write_on
+
+from dcmveil.errors import DicomError
+from dcmveil.report import Report
+
+cdef enum:
+    PREAMBLE = 128              # PS3.10 section 7.1
+    AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
+    EDIT_HEAD = 16              # of a record in the journal, see faces/journal.py
+    EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
+
+
+cdef class Ordinary:
+    """For the files of one run, one after the other.
+
+    engine      what the sessions of the run have
+    gap         spans of changed bytes with fewer equal ones between them are one edit
+    head        bytes of the first read
+    window      the most that is looked at together: a longer element is not ordinary
+    size_limit  a longer file is not ordinary
+    hold_limit  nor is one whose barrier stands behind so many bytes
+    """
+    cdef object engine
+    cdef Rewriter rewriter
+    cdef size_t gap, head, capacity
+    cdef uint64_t size_limit, hold_limit
+    cdef uint8_t *window        # owned, twice the capacity
+    cdef uint8_t *before        # its second half: what was read, where somebody wants to know
+    cdef object answers         # of the file before, for the next one of that patient
+    cdef str syntax
+    cdef bytes patient_id
+    # the file at hand
+    cdef int file
+    cdef uint64_t size
+    cdef size_t filled          # bytes of the window; the first is at machine.base
+    cdef object report
+    cdef bint seen_all          # the new values for the report
+
+    def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
+                  size_t window=256 << 10, uint64_t size_limit=64 << 20,
+                  uint64_t hold_limit=64 << 20):
+        if head > window or head < PREAMBLE + 4:
+            raise ValueError("a window that is smaller than the first read, or than a preamble")
+        self.engine = engine
+        self.rewriter = Rewriter(engine.profile.rules, None)
+        self.gap, self.head, self.capacity = gap, head, window
+        self.size_limit, self.hold_limit = size_limit, hold_limit
+        self.window = <uint8_t *>malloc(2 * window)
+        if self.window == NULL:
+            raise MemoryError
+        self.before = self.window + window
+
+    def __dealloc__(self):
+        free(self.window)
+
+    def plan(self, int file, bytearray records) -> Report | None:
+        """Add an edit to the records of a journal for each span of the file that changes. None: it
+        is not ordinary, and the records may have got edits that are worth nothing."""
+        cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + EDITS_LIMIT
+        cdef uint64_t at
+        cdef size_t settled
+        cdef int status
+        try:
+            if not self._begin(file):
+                return None
+            while True:
+                memcpy(self.before, self.window, self.filled)
+                status = self._rewrite()
+                settled = self._settled()
+                at = self.rewriter.machine.base
+                self._add_edits(records, at, settled)
+                if PyByteArray_GET_SIZE(records) > most:
+                    return None
+                if status == _m.DONE:
+                    return self._finish()
+                if not self._go_on(status, settled):
+                    return None
+        except DicomError:
+            return None
+
+    def copy(self, int src, int dst, kernel) -> Report | None:
+        """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
+        to position and returns how many. None: it is not ordinary, and dst may hold a part."""
+        cdef Machine *m = self.rewriter.machine
+        cdef size_t settled
+        cdef uint64_t left
+        cdef int status, failed
+        try:
+            if not self._begin(src):
+                return None
+            while True:
+                status = self._rewrite()
+                settled = self._settled()
+                with nogil:
+                    failed = write_on(dst, self.window, settled)
+                if failed:
+                    return None     # the other way will fail too, and say why
+                if status == _m.DONE:
+                    return self._finish()
+                if status == _m.SKIP:
+                    left = m.skip
+                    if lseek(src, m.base + settled, SEEK_SET) < 0:
+                        return None
+                    while left:
+                        n = kernel(src, dst, left)
+                        if n == 0:
+                            return None
+                        left -= <uint64_t>n
+                if not self._go_on(status, settled):
+                    return None
+        except DicomError:
+            return None
+
+    # -- steps -------------------------------------------------------------------------------
+
+    cdef bint _begin(self, int file) except -1:
+        """Read the start of a file and look ahead to the barrier. Whether it is ordinary up to
+        there; then the rewriter stands at its first byte."""
+        cdef struct_stat status
+        cdef Rewriter r = self.rewriter
+        cdef Machine *m = r.machine
+        cdef int seen
+        self.file = file
+        if fstat(file, &status) != 0 or <uint64_t>status.st_size > self.size_limit:
+            return False
+        self.size = status.st_size
+        self.filled = 0
+        if self._read(self.head, 0) < 0 or self.filled < PREAMBLE + 4:
+            return False
+        if (memcmp(self.window + PREAMBLE, b"DICM", 4) != 0
+                or memcmp(self.window, b"DCMVEIL", 7) == 0):
+            return False
+        r.begin(None, None, True)
+        seen = r.step_in(self.window, self.filled, self.filled == self.size)
+        if seen != _m.SYNTAX:
+            return False
+        media_class = span_in(<const char *>self.window, 0, self.filled, &m.media_class)
+        syntax, encoding, deflated = self.engine.syntax_of(
+            span_in(<const char *>self.window, 0, self.filled, &m.syntax))
+        if encoding is None or deflated or not self.engine.is_ordinary_class(media_class):
+            return False
+        r.set_encoding(encoding)
+        seen = r.step_in(self.window, self.filled, self.filled == self.size)
+        if (seen != _m.BARRIER and seen != _m.DONE) or m.pos + 8 > self.hold_limit:
+            return False
+        return self._begin_rewriting(syntax, encoding)
+
+    cdef bint _begin_rewriting(self, str syntax, int encoding) except -1:
+        cdef Rewriter r = self.rewriter
+        cdef Machine *m = r.machine
+        cdef uint64_t meta_end = m.meta_end
+        cdef const char *window = <const char *>self.window
+        sop_class = span_in(window, 0, self.filled, &m.sop_class)
+        patient_id = span_in(window, 0, self.filled, &m.patient_id)
+        if m.characteristics.seen or not self.engine.is_ordinary_class(sop_class):
+            return False
+        if self.answers is None or patient_id != self.patient_id or syntax != self.syntax:
+            self.answers = self.engine.answers(syntax, patient_id, False)
+            self.patient_id, self.syntax = patient_id, syntax
+        self.answers.notes.clear()
+        r.begin(self.answers, self.answers.known_uids, False)
+        m.encoding_told = True
+        m.encoding = encoding
+        m.known_meta_end = meta_end
+        self.engine.uids.take_counts()      # those of an input that was left half-way
+        self.report = Report()
+        self.seen_all = False
+        return True
+
+    cdef int _rewrite(self) except -1:
+        """One step, through what the window holds."""
+        cdef Rewriter r = self.rewriter
+        cdef Machine *m = r.machine
+        cdef bint first = m.pos == 0
+        cdef int status = r.step_in(self.window, self.filled, m.base + self.filled == self.size)
+        if not self.seen_all:
+            self._see_new_values()
+        if first:
+            self._mark()
+        return status
+
+    cdef int _mark(self) except -1:
+        """The barrier is behind us: all that the mark is bound to is in the window."""
+        cdef Machine *m = self.rewriter.machine
+        cdef const char *window = <const char *>self.window
+        mark = self.engine.mark.make(span_in(window, 0, self.filled, &m.sop_instance),
+                                     span_in(window, 0, self.filled, &m.patient_id),
+                                     span_in(window, 0, self.filled, &m.patient_name))
+        memcpy(self.window, PyBytes_AS_STRING(mark), PREAMBLE)
+        return 0
+
+    cdef size_t _settled(self) noexcept:
+        """How many bytes of the window are as they will be."""
+        cdef Machine *m = self.rewriter.machine
+        return min(m.pos - m.base, <uint64_t>self.filled)
+
+    cdef bint _go_on(self, int status, size_t settled) except -1:
+        """The settled bytes are out, and what is skipped: read what comes next. False: the file ends
+        too early, or an element does not fit into the window."""
+        cdef Machine *m = self.rewriter.machine
+        cdef size_t rest = self.filled - settled
+        if status == _m.SKIP:
+            m.base += settled + m.skip
+            self.filled = 0
+            return m.base <= self.size and self._read(AFTER_SKIP, m.base) >= 0
+        if rest:
+            memmove(self.window, self.window + settled, rest)
+        self.filled = rest
+        m.base += settled
+        return (m.base + rest < self.size and m.pos - m.base + m.need <= self.capacity
+                and self._read(self.capacity, m.base + rest) > 0)
+
+    cdef int64_t _read(self, size_t n, uint64_t at) noexcept:
+        """Into the window, up to n bytes from `at` on or what it has room for; how many, -1: it
+        failed."""
+        cdef int64_t got
+        n = min(n, self.capacity - self.filled)
+        with nogil:
+            got = read_at(self.file, self.window + self.filled, n, at)
+        if got > 0:
+            self.filled += got
+        return got
+
+    # -- what comes of it --------------------------------------------------------------------
+
+    cdef int _add_edits(self, bytearray records, uint64_t at, size_t n) except -1:
+        """An edit for each span of the first n bytes of the window that changed."""
+        cdef const uint8_t *old = self.before
+        cdef const uint8_t *new = self.window
+        cdef size_t start, end, i = first_difference(old, new, 0, n)
+        while i < n:
+            start = i
+            while True:
+                end = i + 1
+                i = first_difference(old, new, end, n)
+                if i == n or i - end >= self.gap:
+                    break
+            _add_edit(records, at + start, new + start, end - start)
+        return 0
+
+    cdef int _see_new_values(self) except -1:
+        patient_id, study, series, instance = texts_in(<const char *>self.window,
+                                                       self.rewriter.machine, self.filled)
+        report = self.report
+        if patient_id is not None:
+            report.patient_id = patient_id
+        if study is not None:
+            report.study = study
+        if series is not None:
+            report.series = series
+        if instance is not None:
+            report.instance = instance
+        self.seen_all = (patient_id is not None and study is not None and series is not None
+                         and instance is not None)
+        return 0
+
+    cdef object _finish(self):
+        cdef Rewriter r = self.rewriter
+        report, self.report = self.report, None
+        report.bytes_in = report.bytes_out = self.size
+        report.elements = r.machine.elements
+        report.actions = r.counts
+        report.notes = r.notes
+        if self.answers.notes:
+            report.notes |= self.answers.notes
+        report.uids = self.engine.uids.take_counts()
+        report.transfer_syntax = self.syntax
+        return report
+
+
+cdef int _add_edit(bytearray records, uint64_t offset, const uint8_t *new, uint32_t n) except -1:
+    cdef Py_ssize_t at = PyByteArray_GET_SIZE(records)
+    cdef char *to
+    PyByteArray_Resize(records, at + EDIT_HEAD + n)
+    to = PyByteArray_AS_STRING(records) + at
+    memcpy(to, b"EDIT", 4)
+    memcpy(to + 4, &offset, 8)
+    memcpy(to + 12, &n, 4)
+    memcpy(to + EDIT_HEAD, new, n)
+    return 0
