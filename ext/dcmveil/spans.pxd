@@ -6,6 +6,11 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from dcmveil.state cimport Geometry, Machine, Op, Span
+from dcmveil.wire cimport load64
+
+cdef extern from *:
+    int ctz "__builtin_ctzll"(uint64_t) noexcept nogil
+    int clz "__builtin_clzll"(uint64_t) noexcept nogil
 
 
 cdef inline object tag_text(uint32_t tag):
@@ -86,24 +91,38 @@ cdef inline int write_document(const Op *op, uint8_t *span, bytes head, uint8_t 
 cdef inline list differing(const uint8_t *a, const uint8_t *b, size_t n, size_t gap):
     """The spans (start, end) in which n bytes differ; those with fewer than `gap` equal bytes
     between them are one."""
-    cdef size_t start, end, i = first_difference(a, b, 0, n)
+    cdef size_t start, end = 0
     spans = []
-    while i < n:
-        start = i
-        while True:
-            end = i + 1
-            i = first_difference(a, b, end, n)
-            if i == n or i - end >= gap:
-                break
+    while next_difference(a, b, n, gap, &start, &end):
         spans.append((start, end))
     return spans
 
 
-cdef inline size_t first_difference(const uint8_t *a, const uint8_t *b, size_t i,
-                                    size_t n) noexcept nogil:
-    """From i on, n where there is none."""
+cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, size_t gap,
+                                 size_t *start, size_t *end) noexcept nogil:
+    """The next of these spans behind *end. Whether there is one."""
+    cdef size_t i = end[0], last
+    cdef uint64_t x
     while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
         i += 64
     while i < n and a[i] == b[i]:
         i += 1
-    return i
+    if i == n:
+        return False
+    start[0] = i
+    last = i        # the last byte that is known to differ
+    i += 1
+    while gap >= 8 and n - i >= 8 and i - last <= gap:
+        x = load64(a + i) ^ load64(b + i)
+        if x:
+            if i + (ctz(x) >> 3) - last > gap:
+                break
+            last = i + 7 - (clz(x) >> 3)
+        i += 8
+    if gap < 8 or n - i < 8:
+        while i < n and i - last <= gap:
+            if a[i] != b[i]:
+                last = i
+            i += 1
+    end[0] = last + 1
+    return True

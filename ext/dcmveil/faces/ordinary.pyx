@@ -9,7 +9,7 @@ has no policy of its own; tests/test_ordinary.py holds the two ways together.
 from cpython.bytearray cimport (PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize)
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.stat cimport fstat, struct_stat
@@ -17,7 +17,7 @@ from posix.unistd cimport SEEK_SET, lseek
 
 from dcmveil cimport state as _m
 from dcmveil.core cimport Rewriter
-from dcmveil.spans cimport first_difference, span_in, texts_in
+from dcmveil.spans cimport next_difference, span_in, texts_in
 from dcmveil.state cimport Machine
 from dcmveil.faces.system cimport read_at, write_on
 
@@ -27,7 +27,6 @@ from dcmveil.report import Report
 cdef enum:
     PREAMBLE = 128              # PS3.10 section 7.1
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
-    EDIT_HEAD = 16              # of a record in the journal, see faces/journal.py
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
 
 
@@ -52,6 +51,7 @@ cdef class Ordinary:
     cdef bytes patient_id
     # the file at hand
     cdef int file
+    cdef struct_stat status
     cdef uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
     cdef object report
@@ -74,16 +74,17 @@ cdef class Ordinary:
     def __dealloc__(self):
         free(self.window)
 
-    def plan(self, int file, bytearray records) -> Report | None:
-        """Add an edit to the records of a journal for each span of the file that changes. None: it
-        is not ordinary, and the records may have got edits that are worth nothing."""
+    def plan(self, int file, bytes relative, bytearray records) -> Report | None:
+        """Add to the records of a journal the file and an edit for each span that changes. None: it
+        is not ordinary, and the records may have got some that are worth nothing."""
         cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + EDITS_LIMIT
         cdef uint64_t at
         cdef size_t settled
         cdef int status
         try:
-            if not self._begin(file):
+            if not self._begin(file) or self.status.st_nlink > 1:
                 return None
+            _add_file(records, relative, self.status.st_ino, self.size)
             while True:
                 memcpy(self.before, self.window, self.filled)
                 status = self._rewrite()
@@ -137,14 +138,13 @@ cdef class Ordinary:
     cdef bint _begin(self, int file) except -1:
         """Read the start of a file and look ahead to the barrier. Whether it is ordinary up to
         there; then the rewriter stands at its first byte."""
-        cdef struct_stat status
         cdef Rewriter r = self.rewriter
         cdef Machine *m = r.machine
         cdef int seen
         self.file = file
-        if fstat(file, &status) != 0 or <uint64_t>status.st_size > self.size_limit:
+        if fstat(file, &self.status) != 0 or <uint64_t>self.status.st_size > self.size_limit:
             return False
-        self.size = status.st_size
+        self.size = self.status.st_size
         self.filled = 0
         if self._read(self.head, 0) < 0 or self.filled < PREAMBLE + 4:
             return False
@@ -232,10 +232,10 @@ cdef class Ordinary:
                 and self._read(self.capacity, m.base + rest) > 0)
 
     cdef int64_t _read(self, size_t n, uint64_t at) noexcept:
-        """Into the window, up to n bytes from `at` on or what it has room for; how many, -1: it
-        failed."""
+        """Into the window, up to n bytes from `at` on, as far as there is room and the file goes; how
+        many, -1: it failed."""
         cdef int64_t got
-        n = min(n, self.capacity - self.filled)
+        n = min(n, self.capacity - self.filled, self.size - min(at, self.size))
         with nogil:
             got = read_at(self.file, self.window + self.filled, n, at)
         if got > 0:
@@ -248,14 +248,8 @@ cdef class Ordinary:
         """An edit for each span of the first n bytes of the window that changed."""
         cdef const uint8_t *old = self.before
         cdef const uint8_t *new = self.window
-        cdef size_t start, end, i = first_difference(old, new, 0, n)
-        while i < n:
-            start = i
-            while True:
-                end = i + 1
-                i = first_difference(old, new, end, n)
-                if i == n or i - end >= self.gap:
-                    break
+        cdef size_t start, end = 0
+        while next_difference(old, new, n, self.gap, &start, &end):
             _add_edit(records, at + start, new + start, end - start)
         return 0
 
@@ -289,13 +283,28 @@ cdef class Ordinary:
         return report
 
 
-cdef int _add_edit(bytearray records, uint64_t offset, const uint8_t *new, uint32_t n) except -1:
+cdef char *_add(bytearray records, size_t n) except NULL:
+    """Room for n bytes more."""
     cdef Py_ssize_t at = PyByteArray_GET_SIZE(records)
-    cdef char *to
-    PyByteArray_Resize(records, at + EDIT_HEAD + n)
-    to = PyByteArray_AS_STRING(records) + at
+    PyByteArray_Resize(records, at + n)
+    return PyByteArray_AS_STRING(records) + at
+
+
+cdef int _add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1:
+    cdef uint16_t n = len(relative)
+    cdef char *to = _add(records, 22 + n)
+    memcpy(to, b"FILE", 4)
+    memcpy(to + 4, &n, 2)
+    memcpy(to + 6, <const char *>relative, n)
+    memcpy(to + 6 + n, &inode, 8)
+    memcpy(to + 14 + n, &size, 8)
+    return 0
+
+
+cdef int _add_edit(bytearray records, uint64_t offset, const uint8_t *new, uint32_t n) except -1:
+    cdef char *to = _add(records, 16 + n)
     memcpy(to, b"EDIT", 4)
     memcpy(to + 4, &offset, 8)
     memcpy(to + 12, &n, 4)
-    memcpy(to + EDIT_HEAD, new, n)
+    memcpy(to + 16, new, n)
     return 0

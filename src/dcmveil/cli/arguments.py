@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
 
 from .. import __version__
-from . import Plan, archiving, files, inspecting, option_names, verifying
-from .pipe import run_pipe
-from .profiles import FORMATS, check_profile, list_profiles, show_profile
+from . import Plan, option_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION = """\
 De-identify DICOM as it streams: the values that a profile of PS3.15 Annex E names are rewritten in
@@ -25,19 +29,19 @@ examples:
 exit status: 0 done, 1 the input was refused or could not be read or written, 2 wrong usage,
 130 interrupted. The data goes to standard output, words to standard error."""
 
-# Anything else in the first place belongs to the pipe, which needs no command.
-_COMMANDS = ("stream", "copy", "patch", "tar", "verify", "inspect", "profile", "key")
-_NAMED = (*_COMMANDS, "-h", "--help", "--version")
+_LAYOUT = argparse.RawDescriptionHelpFormatter
 
 
 def parse(arguments: list[str]) -> Plan:
     """The plan of an invocation. Exits with 2 on wrong usage, with 0 after --help."""
-    parser = _parser()
     if not arguments:
-        parser.print_help(sys.stderr)
+        _parser(_COMMANDS).print_help(sys.stderr)
         sys.exit(2)
-    named = arguments[0] in _NAMED
-    plan = parser.parse_args(arguments if named else ["stream", *arguments], namespace=Plan())
+    if arguments[0] not in _NAMED:
+        arguments = ["stream", *arguments]
+    # the options of all commands take longer to make than a small file to rewrite
+    wanted = arguments[:1] if arguments[0] in _COMMANDS else _COMMANDS
+    plan = _parser(wanted).parse_args(arguments, namespace=Plan())
     assert isinstance(plan, Plan)
     return plan
 
@@ -51,36 +55,72 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def _parser() -> argparse.ArgumentParser:
-    layout = argparse.RawDescriptionHelpFormatter
+def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows these commands."""
     parser: argparse.ArgumentParser = _Parser(
-        prog="dcmveil", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=layout
+        prog="dcmveil", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=_LAYOUT
     )
     parser.add_argument("--version", action="version", version=f"dcmveil {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # without prog it would make a help formatter to find out, which imports shutil
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, prog="dcmveil"
+    )
+    for name in wanted:
+        _ADD[name](commands)
+    return parser
 
-    stream = commands.add_parser(
+
+def _add_stream(commands: Commands) -> None:
+    from .pipe import run_pipe
+
+    parser = commands.add_parser(
         "stream",
         help="standard input to standard output; also without a command, in a pipe",
         description="De-identify one DICOM file or data set from standard input to standard "
         "output, in bounded memory.",
-        formatter_class=layout,
+        formatter_class=_LAYOUT,
     )
-    stream.set_defaults(command=run_pipe)
-    _add_common(stream)
-    stream.add_argument(
+    parser.set_defaults(command=run_pipe)
+    _add_common(parser)
+    parser.add_argument(
         "--atomic",
         action="store_true",
         help="write nothing until the whole input was understood (held in memory up to 16 MiB, "
         "then in a temporary file)",
     )
 
-    files.add_parsers(commands, _add_common)
-    _add_profile_commands(commands.add_parser("profile", help="list, show and check profiles"))
+
+def _add_copy(commands: Commands) -> None:
+    from . import files
+
+    files.add_copy(commands, _add_common)
+
+
+def _add_patch(commands: Commands) -> None:
+    from . import files
+
+    files.add_patch(commands, _add_common)
+
+
+def _add_inspect(commands: Commands) -> None:
+    from . import inspecting
 
     inspecting.add_parser(commands, _add_common)
+
+
+def _add_tar(commands: Commands) -> None:
+    from . import archiving
+
     archiving.add_parser(commands, _add_common)
+
+
+def _add_verify(commands: Commands) -> None:
+    from . import verifying
+
     verifying.add_parser(commands, _add_common)
+
+
+def _add_key(commands: Commands) -> None:
     key = commands.add_parser("key", help="make a key", description="Keys of a project.")
     key_commands = key.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = key_commands.add_parser(
@@ -94,7 +134,6 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("new_key_file", metavar="FILE", nargs="?")
     new.add_argument("--key-file", dest="new_key_file", metavar="FILE", help=argparse.SUPPRESS)
     new.set_defaults(command=_new_key)
-    return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -177,7 +216,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_profile_commands(parser: argparse.ArgumentParser) -> None:
+def _add_profile(all_commands: Commands) -> None:
+    from .profiles import FORMATS, check_profile, list_profiles, show_profile
+
+    parser = all_commands.add_parser("profile", help="list, show and check profiles")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     listing = commands.add_parser("list", help="profiles, options and editions that ship")
     listing.set_defaults(command=list_profiles)
@@ -206,6 +248,21 @@ def _add_profile_commands(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("profile", metavar="FILE")
     check.set_defaults(command=check_profile)
+
+
+_ADD = {
+    "stream": _add_stream,
+    "copy": _add_copy,
+    "patch": _add_patch,
+    "profile": _add_profile,
+    "inspect": _add_inspect,
+    "tar": _add_tar,
+    "verify": _add_verify,
+    "key": _add_key,
+}
+# Anything else in the first place belongs to the pipe, which needs no command.
+_COMMANDS = tuple(_ADD)
+_NAMED = (*_COMMANDS, "-h", "--help", "--version")
 
 
 def _new_key(plan: Plan) -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..veil import Veil
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    AddCommon = Callable[[argparse.ArgumentParser], None]
     # source, target, files in there (None: all), output's name, one file that was named
     Job = tuple[str, str | None, Iterable[Found] | None, bytes | None, bool]
 
@@ -76,20 +77,29 @@ where it changes. A journal on disk makes sure that no file stays half patched: 
 the same command again."""
 
 
-def add_parsers(commands: Commands, add_common: Callable[[argparse.ArgumentParser], None]) -> None:
-    """The two subcommands and their options."""
-    copying = _parser(commands, "copy", "a file or a folder into another place", _COPY_TEXT)
-    copying.add_argument("source", metavar="SRC", help="a file or a folder")
-    copying.add_argument("target", metavar="DST", help="a file, or a folder")
-    _add(copying, _COPY)
-    patching = _parser(commands, "patch", "files and folders in place", _PATCH_TEXT)
-    patching.add_argument("paths", metavar="PATH", nargs="+", help="a file or a folder")
-    _add(patching, _PATCH)
-    for parser, command in ((copying, run_copy), (patching, run_patch)):
-        _add(parser, _BOTH)
-        _add_shared(parser)
-        add_common(parser)
-        parser.set_defaults(command=command)
+def add_copy(commands: Commands, add_common: AddCommon) -> None:
+    parser = _parser(commands, "copy", "a file or a folder into another place", _COPY_TEXT)
+    parser.add_argument("source", metavar="SRC", help="a file or a folder")
+    parser.add_argument("target", metavar="DST", help="a file, or a folder")
+    _add(parser, _COPY)
+    _add_rest(parser, run_copy, add_common)
+
+
+def add_patch(commands: Commands, add_common: AddCommon) -> None:
+    parser = _parser(commands, "patch", "files and folders in place", _PATCH_TEXT)
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a file or a folder")
+    _add(parser, _PATCH)
+    _add_rest(parser, run_patch, add_common)
+
+
+def _add_rest(
+    parser: argparse.ArgumentParser, command: Callable[[Plan], int], add_common: AddCommon
+) -> None:
+    """What both commands have."""
+    _add(parser, _BOTH)
+    _add_shared(parser)
+    add_common(parser)
+    parser.set_defaults(command=command)
 
 
 def _parser(commands: Commands, name: str, words: str, text: str) -> argparse.ArgumentParser:

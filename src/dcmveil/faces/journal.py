@@ -54,7 +54,7 @@ class Journal:
     """One batch being planned, then carried out. It becomes a file when it is committed, or larger
     than _BUFFER. Close it in any case: then an uncommitted one leaves no trace.
 
-    records  those that are not in the file yet; edits may be added at its end from outside
+    records  those that are not in the file yet; FILE and EDIT may be added from outside
     """
 
     def __init__(self, path: bytes) -> None:
@@ -71,9 +71,12 @@ class Journal:
         # fit into the buffer.
         self._targets: list[int] | None = []
 
-    def begin(self, relative: bytes, status: os.stat_result) -> None:
-        """The next file of the batch."""
+    def start(self) -> None:
+        """The next file of the batch: begin() follows, or records from outside."""
         self._start = self._written + len(self.records)
+
+    def begin(self, relative: bytes, status: os.stat_result) -> None:
+        self.start()
         self.records += _FILE_HEAD.pack(_FILE, len(relative)) + relative
         self.records += _IDENTITY.pack(status.st_ino, status.st_size)
 

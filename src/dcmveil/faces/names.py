@@ -44,7 +44,7 @@ class Names:
     field, is empty or absolute, or has a component that is empty or begins with a dot.
     """
 
-    __slots__ = ("_hash", "_template", "keep")
+    __slots__ = ("_folder", "_folder_of", "_folders_differ", "_hash", "_template", "keep")
 
     def __init__(self, template: str | None = None, *, keep: bool = False, key: bytes) -> None:
         if keep and template is not None:
@@ -52,6 +52,11 @@ class Names:
         self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
         self._hash = keyed_hash(key, "path", _MAC_BYTES)
+        fields = {part for parts in self._template[:-1] for part in parts}
+        self._folders_differ = not fields.isdisjoint(("SOPInstanceUID", _MAC_FIELD))
+        # of the input before: files of one series follow each other, and share their folder
+        self._folder_of: tuple[str, str, str] | None = None
+        self._folder = b""
 
     def name(self, report: Report, relative: bytes) -> bytes:
         """The output's path for an input at the path `relative`, rewritten with this report.
@@ -60,7 +65,12 @@ class Names:
         """
         if self.keep:
             return _kept(relative)
-        return b"/".join(self._component(parts, report, relative) for parts in self._template)
+        same = (report.patient_id, report.study, report.series)
+        if same != self._folder_of:
+            folder = [self._component(parts, report, relative) for parts in self._template[:-1]]
+            self._folder = b"/".join([*folder, b""])
+            self._folder_of = None if self._folders_differ else same
+        return self._folder + self._component(self._template[-1], report, relative)
 
     def mac(self, relative: bytes) -> str:
         """Stands for an input's path in reports: 32 hexadecimal digits, a MAC under the key."""

@@ -8,7 +8,6 @@ tried again) and the old summary, and puts the rest in place with one rename.
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -213,6 +212,8 @@ class Crosswalk:
     in long runs. Whoever has this file can undo the de-identification of what it lists."""
 
     def __init__(self, path: Path, *, resume: bool, durable: bool = False) -> None:
+        import csv
+
         fresh = not (resume and os.path.exists(path))
         try:
             file = _create(path) if fresh else os.open(path, os.O_RDWR | os.O_CLOEXEC)

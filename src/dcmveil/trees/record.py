@@ -7,7 +7,6 @@ import json
 from json.encoder import encode_basestring_ascii as _quoted
 
 from ..core import ACTION_NAMES
-from ..inspect import path_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ class Result:
 
     input       stands for its path: a MAC
     outcome     one of OUTCOMES
-    counts      of a rewritten file what was done, as the members of a JSON object
+    counts      of a rewritten file what was done, as the members of a JSON object; "" while the
+                report tells it
     warnings    what of it a user should know, and how often
     more        other members of its record: path, reason, error, edits, output, quarantine
     temporary   path of the finished output that waits for its name, None: there is none
@@ -44,38 +44,30 @@ class Result:
     exception   what went wrong; neither leaves the process that made it
     """
 
-    _SENT = (
-        "relative", "input", "outcome", "counts", "bytes_in", "bytes_out", "warnings", "more",
-        "seconds", "temporary", "output", "crosswalk", "fatal",
-    )  # fmt: skip
-    __slots__ = (*_SENT, "exception", "report")
+    counts = ""
+    bytes_in = bytes_out = 0
+    warnings: dict[str, int] | None = None
+    more: dict[str, Any] | None = None
+    seconds = 0.0
+    temporary: bytes | None = None
+    output = b""
+    crosswalk: list[tuple[str, bytes, bytes]] | None = None
+    fatal = False
+    report: Report | None = None
+    exception: Exception | None = None
 
     def __init__(self, relative: bytes, input: str, outcome: str) -> None:
         self.relative = relative
         self.input = input
         self.outcome = outcome
-        self.counts = ""
-        self.bytes_in = self.bytes_out = 0
-        self.warnings: dict[str, int] | None = None
-        self.more: dict[str, Any] | None = None
-        self.seconds = 0.0
-        self.temporary: bytes | None = None
-        self.output = b""
-        self.crosswalk: list[tuple[str, bytes, bytes]] | None = None
-        self.fatal = False
-        self.report: Report | None = None
-        self.exception: Exception | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _received, tuple([getattr(self, name) for name in self._SENT])
 
     def tell(self, report: Report) -> None:
         """What was done, as the session says."""
         self.report = report
-        self.counts = _counts_of(report)
         self.bytes_in, self.bytes_out = report.bytes_in, report.bytes_out
-        uids = {f"{name} UIDs": count for name, count in report.uids.items() if count}
-        self.warnings = report.notes | uids or None
+        if report.notes or any(report.uids.values()):
+            uids = {f"{name} UIDs": count for name, count in report.uids.items() if count}
+            self.warnings = report.notes | uids
 
     def add(self, name: str, value: Any) -> None:
         """One more member of the record."""
@@ -99,17 +91,39 @@ class Result:
     def line(self) -> bytes:
         """The same as a line of it, without its end."""
         counts = f",{self.counts}" if self.counts else ""
+        if not counts and self.report is not None:
+            counts = f",{_counts_of(self.report)}"
         more = f",{_encode(self.more)[1:-1]}" if self.more else ""
         start = f'{{"input":"{self.input}","outcome":"{self.outcome}"'
         return f'{start}{counts}{more},"seconds":{self.seconds:.6f}}}'.encode()
 
 
-def _received(*state: Any) -> Result:
-    result = Result.__new__(Result)
-    for name, value in zip(Result._SENT, state, strict=True):
-        setattr(result, name, value)
-    result.report = result.exception = None
-    return result
+class Results(list[Result]):
+    """Those of one batch, in order. Packed for the way between processes: a report goes as the text
+    that it becomes, an exception stays behind."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpack, ([_packed(result) for result in self],)
+
+
+def _packed(r: Result) -> tuple[Any, ...]:
+    counts = r.counts if r.report is None or r.counts else _counts_of(r.report)
+    return (
+        r.relative, r.input, r.outcome, counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
+        r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
+    )  # fmt: skip
+
+
+def _unpack(packed: list[tuple[Any, ...]]) -> Results:
+    results = Results()
+    for state in packed:
+        r = Result.__new__(Result)
+        (
+            r.relative, r.input, r.outcome, r.counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
+            r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
+        ) = state  # fmt: skip
+        results.append(r)
+    return results
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one a line
@@ -147,13 +161,20 @@ def _counts_of(report: Report) -> str:
     uids = {name: count for name, count in report.uids.items() if count}
     return (
         f'"bytes_in":{report.bytes_in},"bytes_out":{report.bytes_out},'
-        f'"elements":{report.elements},"actions":{_encode(report.actions)},'
-        f'"notes":{_encode(report.notes)},"uids":{_encode(uids)},'
+        f'"elements":{report.elements},"actions":{_numbers(report.actions)},'
+        f'"notes":{_numbers(report.notes)},"uids":{_numbers(uids)},'
         f'"transfer_syntax":{_quoted(report.transfer_syntax)},'
         f'"second_run":{"true" if report.second_run else "false"},'
         f'"study":{_quoted(report.study)},"series":{_quoted(report.series)},'
         f'"instance":{_quoted(report.instance)}'
     )
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    """The text of a JSON object whose names are ours, and need no escapes."""
+    if not counts:
+        return "{}"
+    return "{" + ",".join([f'"{name}":{count}' for name, count in counts.items()]) + "}"
 
 
 def report_of(record: dict[str, Any]) -> Report:
@@ -189,6 +210,7 @@ class Edits:
 
     def see(self, base: int, old: bytes, new: bytes) -> None:
         """One step of the session: the trace has grown, and these bytes are settled."""
+        from ..inspect import path_text
 
         def add(start: int, end: int, path: str, action: str) -> None:
             if old[start - base : end - base] == new[start - base : end - base]:

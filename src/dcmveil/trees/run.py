@@ -450,8 +450,10 @@ class _Run:
         assert result.temporary is not None
         name = result.output if self.final is None else self.final
         path = os.path.join(self.target, name)
+        folder = os.path.dirname(path)
         try:
-            self._make_folder(os.path.dirname(path), touched)
+            if folder not in self.folders:
+                self._make_folder(folder, touched)
             replace = self.made is not None and self.made.add(name)
             new = publish(result.temporary, path, replace=replace)
             if not new and not same_bytes(result.temporary, path):
@@ -462,7 +464,7 @@ class _Run:
                     not self.options.keep_names or self.options.report_paths
                 ):
                     result.add("output", os.fsdecode(name))
-                touched.add(os.path.dirname(path))
+                touched.add(folder)
                 if new:
                     return
                 result.outcome = SAME
@@ -477,14 +479,13 @@ class _Run:
     def _fail(self, result: Result, reason: str) -> None:
         path = (result.more or {}).get("path")
         result.outcome = FAILED
-        result.counts, result.warnings, result.bytes_in, result.bytes_out = "", None, 0, 0
+        result.report = result.warnings = None
+        result.counts, result.bytes_in, result.bytes_out = "", 0, 0
         result.more = {"error": {"reason": reason}}
         if path is not None:
             result.add("path", path)
 
     def _make_folder(self, folder: bytes, touched: set[bytes]) -> None:
-        if folder in self.folders:
-            return
         if len(self.folders) >= FOLDERS_KNOWN:
             self.folders.clear()
         touched.update(make_folders(folder))

@@ -19,6 +19,7 @@ from .record import (
     SKIPPED,
     Edits,
     Result,
+    Results,
     error_of,
     from_journal,
     journal_line,
@@ -100,8 +101,8 @@ class Task:
         if self.stop:
             raise StopError("stopped")
 
-    def __call__(self, batch: list[Found]) -> list[Result]:
-        results: list[Result] = []
+    def __call__(self, batch: list[Found]) -> Results:
+        results = Results()
         try:
             for relative, reason in batch:
                 if self.stop:
@@ -120,11 +121,11 @@ class Task:
     def undo(self, results: list[Result]) -> None:
         """Away with what a batch has made, since nobody will take it."""
 
-    def died(self, batch: list[Found]) -> list[Result]:
+    def died(self, batch: list[Found]) -> Results:
         """The results of a batch whose worker has died."""
-        return [
+        return Results(
             self.failed(relative, {"reason": "the worker process died"}) for relative, _ in batch
-        ]
+        )
 
     def _one(self, relative: bytes, reason: str) -> Result | None:
         """The result for one file, None: it was undone, since the run is to stop."""
@@ -224,8 +225,8 @@ class CopyTask(Task):
         stop: StopFlag, target: bytes, final: bytes | None,
     ) -> None:  # fmt: skip
         super().__init__(root, veil, names, options, stop)
-        self.target = target
-        self.place = b"%s\0%s" % (final or b"", os.path.realpath(root))
+        self.place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
+        self.start_of_temporary = os.path.join(target, b".dcmveil-")
         self.kernel = KernelCopy()
         self._checker: Checker | None = None
 
@@ -252,7 +253,7 @@ class CopyTask(Task):
             if result.temporary is not None:
                 remove(result.temporary)
 
-    def died(self, batch: list[Found]) -> list[Result]:
+    def died(self, batch: list[Found]) -> Results:
         for relative, _ in batch:
             remove(self.temporary_of(relative))
         return super().died(batch)
@@ -319,8 +320,8 @@ class CopyTask(Task):
     def temporary_of(self, relative: bytes) -> bytes:
         # Of the input, so that the same command finds and replaces what a kill has left; and of
         # its folder, since single files from anywhere may be on their way at one time.
-        whole = os.path.join(self.place, relative)
-        return os.path.join(self.target, b".dcmveil-%s.tmp" % self.names.mac(whole).encode())
+        whole = self.names.mac(self.place + relative).encode()
+        return b"%b%b.tmp" % (self.start_of_temporary, whole)
 
     def _wanted(self, session: Session) -> Callable[[], None]:
         def check() -> None:
@@ -376,7 +377,7 @@ class PatchTask(Task):
     def names_stay(self) -> bool:
         return True
 
-    def __call__(self, batch: list[Found]) -> list[Result]:
+    def __call__(self, batch: list[Found]) -> Results:
         """The results; the `temporary` of the first is the journal, which the parent discards once
         the batch stands in the report."""
         self._count += 1
@@ -391,19 +392,20 @@ class PatchTask(Task):
                 refused = journal.carry_out(self.root, self.options.durable)
             except (OSError, JournalError) as error:
                 # committed, the journal stays for the next run; if not, nothing was touched
-                return [self._undone(result, error) for result in results]
-            results = [
-                self._fault(result.relative, FileError(MOVED))
-                if result.relative in refused
-                else result
-                for result in results
-            ]
+                return Results([self._undone(result, error) for result in results])
+            if refused:
+                results = Results(
+                    self._fault(result.relative, FileError(MOVED))
+                    if result.relative in refused
+                    else result
+                    for result in results
+                )
             results[0].temporary = path
             return results
         finally:
             journal.close()
 
-    def died(self, batch: list[Found]) -> list[Result]:
+    def died(self, batch: list[Found]) -> Results:
         """What the worker was about to write is written, if it had got that far."""
         failed = super().died(batch)
         try:
@@ -411,9 +413,9 @@ class PatchTask(Task):
                 self.root, {relative for relative, _ in batch}, self.options.durable
             )
         except (OSError, JournalError) as error:
-            return [self._fatal(result.relative, error) for result in failed]
+            return Results(self._fatal(result.relative, error) for result in failed)
         kept = {relative: from_journal(self.run, relative, line) for relative, line in lines}
-        results = [kept.get(result.relative) or result for result in failed]
+        results = Results(kept.get(result.relative) or result for result in failed)
         results[0].temporary = path
         return results
 
@@ -437,31 +439,28 @@ class PatchTask(Task):
             if error.errno in _NOT_WRITABLE:
                 self._look_at(relative)
             raise
+        journal.start()
         try:
-            status = os.fstat(file)
-            if status.st_nlink > 1 and not self.options.hard_links:
-                raise FileError(SECOND_NAME)
-            journal.begin(relative, status)
-            try:
-                report = self._plan(relative, file, status, journal)
-                result = self.rewritten(relative, report)
-                line = journal_line(self.run, result)
-            except BaseException:
+            report = None
+            if self.ordinary is not None:
+                report = self.ordinary.plan(file, relative, journal.records)
+            if report is None:
                 journal.forget()
-                raise
+                report = self._plan(relative, file, journal)
+            result = self.rewritten(relative, report)
+            line = journal_line(self.run, result)
         except BaseException:
+            journal.forget()
             os.close(file)
             raise
         journal.end(file, line)
         return result
 
-    def _plan(self, relative: bytes, file: int, status: os.stat_result, journal: Journal) -> Report:
-        if self.ordinary is not None:
-            report = self.ordinary.plan(file, journal.records)
-            if report is not None:
-                return report
-            journal.forget()
-            journal.begin(relative, status)
+    def _plan(self, relative: bytes, file: int, journal: Journal) -> Report:
+        status = os.fstat(file)
+        if status.st_nlink > 1 and not self.options.hard_links:
+            raise FileError(SECOND_NAME)
+        journal.begin(relative, status)
         return patching.plan(self.session(), file, journal.edit, self.check)
 
     def _look_at(self, relative: bytes) -> None:

@@ -67,15 +67,21 @@ def _kind(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> s
     """Why an entry is not taken, "" if it is, None if nothing is to be said of it."""
     if entry.name.startswith(TEMPORARY):
         return None
+    if leave_out and _is_left_out(entry, leave_out):
+        return None
+    if entry.is_file(follow_symlinks=False):
+        return ""
     if entry.is_symlink():
         return SYMLINK
-    if leave_out and any(entry.inode() == inode for _, inode in leave_out):
-        status = entry.stat(follow_symlinks=False)
-        if (status.st_dev, status.st_ino) in leave_out:
-            return None
-    if entry.is_dir(follow_symlinks=False):
-        return _FOLDER
-    return "" if entry.is_file(follow_symlinks=False) else SPECIAL
+    return _FOLDER if entry.is_dir(follow_symlinks=False) else SPECIAL
+
+
+def _is_left_out(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> bool:
+    inode = entry.inode()
+    if not any(inode == other for _, other in leave_out):
+        return False
+    status = entry.stat(follow_symlinks=False)
+    return (status.st_dev, status.st_ino) in leave_out
 
 
 def _enter(

@@ -10,7 +10,6 @@ import mmap
 import os
 import signal
 from collections import deque
-from typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +113,8 @@ class _Pool:
                     pass  # it died while idle; its end of the pipe says so below
             if not busy:
                 return
-            for ready in cast("list[Connection]", wait(list(busy))):
+            ended: list[Any] = wait(list(busy))
+            for ready in ended:
                 slot = waiting[busy.pop(ready) - first]
                 try:
                     slot[2] = ready.recv()
