@@ -234,13 +234,16 @@ def _root_fault(root: str) -> str:
     return ""
 
 
+# digits -> the least number that has so many, and how many there are. An integer under 2.25. is a
+# UUID, so it ends at 2^128 (PS3.5 section B.2).
+_LEAST = [0] + [10**digits for digits in range(UUID_DIGITS)]
+_COUNT = [9 * least for least in _LEAST[:-1]] + [(1 << 128) - _LEAST[UUID_DIGITS]]
+
+
 def _number(source: int, digits: int) -> tuple[bytes, int]:
     """A number of so many digits, the first not 0, and what is left of the random source."""
-    least: int = 10 ** (digits - 1)
-    # An integer under 2.25. is a UUID, so it ends at 2^128 (PS3.5 section B.2).
-    count = (1 << 128) - least if digits == UUID_DIGITS else 9 * least
-    source, chosen = divmod(source, count)
-    return b"%d" % (least + chosen), source
+    source, chosen = divmod(source, _COUNT[digits])
+    return b"%d" % (_LEAST[digits] + chosen), source
 
 
 def _suffix(digest: bytes, room: int) -> bytes:

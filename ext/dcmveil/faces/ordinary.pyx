@@ -54,8 +54,7 @@ cdef class Ordinary:
     cdef struct_stat status
     cdef uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
-    cdef object report
-    cdef bint seen_all          # the new values for the report
+    cdef object patient, study, series, instance    # new values for the report, once seen
 
     def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
                   size_t window=256 << 10, uint64_t size_limit=64 << 20,
@@ -184,8 +183,7 @@ cdef class Ordinary:
         m.encoding = encoding
         m.known_meta_end = meta_end
         self.engine.uids.take_counts()      # those of an input that was left half-way
-        self.report = Report()
-        self.seen_all = False
+        self.patient = self.study = self.series = self.instance = None
         return True
 
     cdef int _rewrite(self) except -1:
@@ -194,7 +192,7 @@ cdef class Ordinary:
         cdef Machine *m = r.machine
         cdef bint first = m.pos == 0
         cdef int status = r.step_in(self.window, self.filled, m.base + self.filled == self.size)
-        if not self.seen_all:
+        if self.patient is None or self.instance is None or self.study is None or self.series is None:
             self._see_new_values()
         if first:
             self._mark()
@@ -254,24 +252,25 @@ cdef class Ordinary:
         return 0
 
     cdef int _see_new_values(self) except -1:
-        patient_id, study, series, instance = texts_in(<const char *>self.window,
-                                                       self.rewriter.machine, self.filled)
-        report = self.report
-        if patient_id is not None:
-            report.patient_id = patient_id
+        patient, study, series, instance = texts_in(<const char *>self.window,
+                                                    self.rewriter.machine, self.filled)
+        if patient is not None:
+            self.patient = patient
         if study is not None:
-            report.study = study
+            self.study = study
         if series is not None:
-            report.series = series
+            self.series = series
         if instance is not None:
-            report.instance = instance
-        self.seen_all = (patient_id is not None and study is not None and series is not None
-                         and instance is not None)
+            self.instance = instance
         return 0
 
     cdef object _finish(self):
         cdef Rewriter r = self.rewriter
-        report, self.report = self.report, None
+        report = Report()
+        report.patient_id = self.patient or ""
+        report.study = self.study or ""
+        report.series = self.series or ""
+        report.instance = self.instance or ""
         report.bytes_in = report.bytes_out = self.size
         report.elements = r.machine.elements
         report.actions = r.counts

@@ -103,9 +103,11 @@ class Task:
 
     def __call__(self, batch: list[Found]) -> Results:
         results = Results()
+        if self.stop:
+            return results
         try:
             for relative, reason in batch:
-                if self.stop:
+                if self.stop.is_set:
                     break
                 result = self._one(relative, reason)
                 if result is None:

@@ -36,9 +36,14 @@ class StopFlag:
     def set(self) -> None:
         self._shared[0] = 1
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it was asked for."""
+        return self._shared[0] != 0
+
     def __bool__(self) -> bool:
         """Whether to stop: it was asked for, or the parent of this worker is no more."""
-        return bool(self._shared[0]) or self._parent not in (os.getpid(), os.getppid())
+        return self.is_set or self._parent not in (os.getpid(), os.getppid())
 
 
 def run_batches(
