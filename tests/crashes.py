@@ -303,7 +303,7 @@ class Crashes:
         """Until a number of files or batches was begun, or was done, and a moment more. Only what
         the disk shows counts: how long it takes depends on the machine and on what else it does."""
         left = self._left()
-        wanted = self.random.randint(1, left if self.command == "copy" else 1 + left // BATCH)
+        wanted = self.random.randint(1, left if self.command == "copy" else max(1, left // BATCH))
         begun = self.random.random() < 0.7  # else done
         seen: set[str] = set()
         end = time.monotonic() + SECONDS
