@@ -30,7 +30,7 @@ from typing import Any
 import corpus
 import dcmveil
 from build import EXPLICIT_BE, JPEG_BASELINE, E, Fragments, Item, encode, part10, sample_elements
-from faces import DCMVEIL, environment
+from faces import DCMVEIL, children, environment
 
 KEY = bytes(range(32))
 SECONDS = 600  # a run that takes longer hangs
@@ -317,16 +317,13 @@ class Crashes:
         return False
 
     def _kill_worker(self, child: subprocess.Popen[bytes]) -> str:
-        try:
-            told = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        except OSError:
-            told = []
+        told = children(child.pid)
         if not told:  # not started yet, or over
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
             return " (the parent: there was none)"
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(self.random.choice(told)), signal.SIGKILL)
+            os.kill(self.random.choice(told), signal.SIGKILL)
         return ""
 
     def _look(self) -> None:
