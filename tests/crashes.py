@@ -1,10 +1,12 @@
-"""SIGKILL at random moments, then the same command again: the bytes of an undisturbed run.
+"""SIGKILL at any moment, then the same command again: the bytes of an undisturbed run.
 
     python tests/crashes.py [--kills 200] [--seed N] [--folder /dev/shm]
 
 Each round kills a copy or a patch of a tree of real and made files a few times, looks at the disk
 right after each kill, lets the same command finish, and compares every file. What is killed: the
-parent alone, its whole process group, or one worker. tests/test_crash.py runs a short version.
+parent alone, its whole process group, or one worker. Most kills wait for what can be seen on the
+disk, so that they fall inside a run on any machine; some fall at a random time.
+tests/test_crash.py runs a short version.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from typing import Any
 import corpus
 import dcmveil
 from build import EXPLICIT_BE, JPEG_BASELINE, E, Fragments, Item, encode, part10, sample_elements
-from faces import DCMVEIL, environment
+from faces import DCMVEIL, children, environment
 
 KEY = bytes(range(32))
-SECONDS = 120  # no run may take longer
+SECONDS = 600  # a run that takes longer hangs
 JOURNALS = ".dcmveil-journal"
 OURS = ".dcmveil-"
 WORKERS = 3
+BATCH = 32  # files a journal, as in trees/run.py
 Tree = dict[str, str]  # relative path -> digest of the bytes
 
 
@@ -235,18 +238,24 @@ class Crashes:
             assert read_tree(self.source) == self.old
         self.counts["rounds"] += 1
 
+    @property
+    def inside(self) -> int:
+        """Kills of a run that was at work on files."""
+        return sum(count for what, count in self.counts.items() if ", inside" in what)
+
     def _kill(self) -> None:
         jobs = self.random.choice((1, 2, WORKERS))
         whom = self.random.choice(("parent", "group", "worker") if jobs > 1 else ("parent",))
         before = self._done
+        stood = self._in_work() if self.random.random() < 0.75 else None
         child = self._start(jobs)
         try:
-            if self.command == "patch" and self.random.random() < 0.5:
-                aimed = self._await_journal(child)
+            if stood is not None:
+                aimed = self._await_work(child, stood)
             else:
                 aimed = False
-                left = 1.2 - before / len(self.new)  # what was done before is not done again
-                time.sleep(self.random.uniform(0, self.seconds * left))
+                share = 0.2 + self._left() / len(self.new)
+                time.sleep(self.random.uniform(0, self.seconds * share))
             over = child.poll() is not None
             if whom == "worker":
                 whom += self._kill_worker(child)
@@ -259,39 +268,62 @@ class Crashes:
             child.stderr.close()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL) if child.poll() is None else None
+        if not whom.startswith("worker"):
+            over = child.returncode != -signal.SIGKILL  # it may have ended right before
         self.kills += 1
         self._look()
-        begun = self._done != before
+        begun = aimed or self._done != before
         when = "after its end" if over else "inside" if begun else "before the first file"
         self.counts[f"{whom}, {when}" + ", aimed" * aimed] += 1
 
-    def _await_journal(self, child: subprocess.Popen[bytes]) -> bool:
-        """Until a batch is about to be carried out, a number of times, and a moment more."""
-        folder = str(self.place / JOURNALS)
+    def _left(self) -> int:
+        """How many files the next run treats, about."""
+        again = self.command == "copy" and not self.raw  # to compare with the outputs there are
+        return len(self.new) if again else max(1, len(self.new) - self._done)
+
+    def _in_work(self) -> set[str]:
+        """What shows that files are being treated: temporary files, or journals with something in
+        them. It is gone once the files have their names, or stand in the report."""
+        folder = self.place / JOURNALS if self.command == "patch" else self.place
+        found = set()
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(folder) as there,
+        ):
+            for entry in there:
+                if self.command == "patch":
+                    with contextlib.suppress(FileNotFoundError):  # discarded since
+                        if entry.stat().st_size:
+                            found.add(entry.name)
+                elif entry.name.startswith(OURS):
+                    found.add(entry.name)
+        return found
+
+    def _await_work(self, child: subprocess.Popen[bytes], stood: set[str]) -> bool:
+        """Until a number of files or batches was begun, or was done, and a moment more. Only what
+        the disk shows counts: how long it takes depends on the machine and on what else it does."""
+        left = self._left()
+        wanted = self.random.randint(1, left if self.command == "copy" else max(1, left // BATCH))
+        begun = self.random.random() < 0.7  # else done
         seen: set[str] = set()
-        wanted = self.random.randint(1, 4)
-        end = time.monotonic() + 2 * self.seconds
+        end = time.monotonic() + SECONDS
         while child.poll() is None and time.monotonic() < end:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                for entry in os.scandir(folder):
-                    if entry.name not in seen and entry.stat().st_size:
-                        seen.add(entry.name)
-            if len(seen) >= wanted:
+            now = self._in_work() - stood
+            seen |= now
+            if len(seen if begun else seen - now) >= wanted:
                 time.sleep(self.random.uniform(0, 0.004))
                 return True
+            time.sleep(0.0002)
         return False
 
     def _kill_worker(self, child: subprocess.Popen[bytes]) -> str:
-        try:
-            told = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        except OSError:
-            told = []
+        told = children(child.pid)
         if not told:  # not started yet, or over
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
             return " (the parent: there was none)"
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(self.random.choice(told)), signal.SIGKILL)
+            os.kill(self.random.choice(told), signal.SIGKILL)
         return ""
 
     def _look(self) -> None:

@@ -7,14 +7,43 @@ with the same three descriptors: ten times as fast, for tests that need hundreds
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import struct
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DCMVEIL = str(Path(sys.executable).with_name("dcmveil"))
-SECONDS = 60  # no run here takes longer than a second or two
+SECONDS = 300  # no run here takes longer than a second or two: this is for one that hangs
+
+
+def wait_for(condition: Callable[[], object], child: subprocess.Popen[Any] | None = None) -> None:
+    """Wait for what will be seen, or for the end of the child, however long this machine takes."""
+    end = time.monotonic() + SECONDS
+    while not condition() and (child is None or child.poll() is None):
+        assert time.monotonic() < end, "it was waited for in vain"
+        time.sleep(0.002)
+
+
+def children(process: int) -> list[int]:
+    """The numbers of the processes that one has started; none once it has ended."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except OSError:
+        return []
+    return [int(number) for number in text.split()]
+
+
+def unread(pipe: int) -> int:
+    """How many bytes are in a pipe."""
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 @dataclass

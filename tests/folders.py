@@ -115,6 +115,11 @@ def records(report: Path) -> list[dict[str, Any]]:
     return [line for line in lines(report) if "outcome" in line]
 
 
+def is_begun(report: Path) -> bool:
+    """Whether some files stand in the report of a run that goes on, and may be writing a line."""
+    return report.exists() and report.stat().st_size > 1000
+
+
 def lines(report: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 

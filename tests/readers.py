@@ -112,9 +112,9 @@ def _plain(value: object) -> str:
 
 # -- DCMTK -----------------------------------------------------------------------------------
 
-_DCMTK_LINE = re.compile(
-    r"^( *)\(([0-9a-f]{4}),([0-9a-f]{4})\) (\S\S) (.*?) *# *(?:u/l|\d+), *\d+ "
-)
+_DCMTK_HEAD = re.compile(r"^( *)\(([0-9a-f]{4}),([0-9a-f]{4})\) \S\S ")
+# The comment after the value. It is looked for by itself, since some lines have megabytes.
+_DCMTK_TAIL = re.compile(r"# *(?:u/l|\d+), *\d+ ")
 
 
 def dcmdump(files: Sequence[bytes], *options: str) -> list[Dump]:
@@ -130,8 +130,8 @@ def dcmdump(files: Sequence[bytes], *options: str) -> list[Dump]:
     for text in done[0].splitlines():
         if text.startswith("# dcmdump ("):
             dump = dumps[at[text.partition(": ")[2]]]
-        elif found := _DCMTK_LINE.match(text):
-            dump.lines.append(_line(found, found[5]))
+        elif (head := _DCMTK_HEAD.match(text)) and (tail := _DCMTK_TAIL.search(text, head.end())):
+            dump.lines.append(_line(head, text[head.end() : tail.start()].rstrip(" ")))
     for text in done[1].splitlines():
         if text.startswith("E: ") and (name := re.search(r"/f(\d+)\.dcm", text)):
             dumps[int(name[1])].opened = False

@@ -11,8 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import dcmveil
 from build import DEFLATED, EXPLICIT_LE, E, part10, sample, sample_elements
 from dcmveil import cli
 from dcmveil.cli import main
-from faces import DCMVEIL, SECONDS, environment, run, run_forked
+from faces import DCMVEIL, SECONDS, environment, run, run_forked, unread, wait_for
 
 KEY = bytes(range(32))
 SAMPLE = sample()
@@ -540,13 +539,6 @@ def test_a_path_given_as_an_argument_is_not_shown(key: Path) -> None:
     assert done.out == b""
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def terminal() -> Iterator[int]:
     """The program's side of a new terminal; what it shows is read, and thrown away."""
@@ -685,7 +677,8 @@ def test_output_that_does_not_wait(tmp_path: Path, key: Path) -> None:
             env=environment(),
         )
     os.close(theirs)
-    time.sleep(0.5)  # the pipe is full by then
+    # nobody reads: the pipe is full, or what does not fit has ended the run
+    wait_for(lambda: unread(ours) >= 1 << 15, child)
     got = bytearray()
     while part := os.read(ours, 4096):
         got += part

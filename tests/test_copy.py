@@ -20,6 +20,7 @@ from dcmveil.report import Report
 from dcmveil.session import Session
 from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.run import run as run_tree
+from faces import SECONDS
 from folders import (
     KEY,
     EnoughError,
@@ -248,7 +249,7 @@ def test_what_is_met_in_a_folder(tmp_path: Path, veil: Veil) -> None:
                             finished.set()), daemon=True,
         )  # fmt: skip
         thread.start()
-        assert finished.wait(20), "it waits for a FIFO or a socket"
+        assert finished.wait(SECONDS), "it waits for a FIFO or a socket"
     again = veil.tree(root, tmp_path / "out")
     assert again.reasons == {"a symbolic link": 3, "not a regular file": 2, "not DICOM": 2}
     assert again.outcomes["same"] == 1

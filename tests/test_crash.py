@@ -4,14 +4,16 @@ a short time. What a power cut leaves cannot be made here; the order of the call
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ import dcmveil
 from build import E, encode, part10
 from crashes import KINDS, Crashes, elements_with, leftovers, read_tree
 from dcmveil.faces.journal import FOLDER, Journal, recover
-from faces import DCMVEIL, environment, run
+from faces import DCMVEIL, SECONDS, children, environment, run, run_forked, wait_for
 
 KEY = bytes(range(32))
 KILLS = 20
@@ -38,10 +40,10 @@ def test_kills(tmp_path: Path, kind: str) -> None:
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1 << 30)))
     print(f"KILL_SEED={seed}")
     rounds = Crashes(tmp_path, **KINDS[kind], seed=seed, scale=1)
-    while rounds.kills < (KILLS if rounds.raw and rounds.keep else KILLS // 2):
+    kills = KILLS if rounds.raw and rounds.keep else KILLS // 2
+    while rounds.kills < kills or rounds.inside < kills // 3:
+        assert rounds.kills < 10 * kills, dict(rounds.counts)
         rounds.round()
-    inside = sum(n for what, n in rounds.counts.items() if "inside" in what or "aimed" in what)
-    assert inside >= 2, rounds.counts
 
 
 # -- one worker ------------------------------------------------------------------------------------
@@ -49,23 +51,21 @@ def test_kills(tmp_path: Path, kind: str) -> None:
 
 def test_a_worker_that_dies_leaves_nothing_behind(tmp_path: Path, key: Path) -> None:
     """Its batch is reported, and the run goes on; the next one does the rest."""
-    source, target = tmp_path / "source", tmp_path / "target"
+    source = tmp_path / "source"
     crashes.make_tree(source, raw=False, real=False, scale=8)
-    command = ["copy", source, target, "--keep-names", "-j", "2", "--key-file", key]
-    child = subprocess.Popen(
-        [DCMVEIL, *map(str, command)], stderr=subprocess.PIPE, env=environment()
-    )
-    end = time.monotonic() + 30
-    workers: list[str] = []
-    while time.monotonic() < end and not (workers and leftovers(target)):
-        children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-        workers = children.read_text().split()
-    for worker in workers:
-        os.kill(int(worker), signal.SIGKILL)
-    assert child.stderr
-    err = child.stderr.read().decode()
-    child.stderr.close()
-    assert child.wait(30) == 1
+    for attempt in range(5):  # all the files may be done before this process sees one
+        target = tmp_path / f"target{attempt}"
+        command = ["copy", source, target, "--keep-names", "-j", "2", "--key-file", key]
+        child = subprocess.Popen(
+            [DCMVEIL, *map(str, command)], stderr=subprocess.PIPE, env=environment()
+        )
+        wait_for(partial(leftovers, target), child)
+        for worker in children(child.pid):
+            os.kill(worker, signal.SIGKILL)
+        err = child.communicate(timeout=SECONDS)[1].decode()
+        if child.returncode:
+            break
+    assert child.returncode == 1
     assert "the worker process died" in err
     assert not leftovers(target)
     assert len(read_tree(target)) < len(read_tree(source))
@@ -89,38 +89,29 @@ def small_tree(folder: Path, count: int = 40) -> None:
         (folder / f"{n:03}.dcm").write_bytes(data)
 
 
-# Runs the program, and dies of SIGKILL at the n-th call of a function of ours.
-_DIE = """
-import os, signal, sys
-from dcmveil import cli
-from dcmveil.faces import files, journal
-from dcmveil.trees import ledger
-run = sys.modules["dcmveil.trees.run"]
-module, name, count, arguments = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-owner = eval(module)
-real = getattr(owner, name)
-def wrapped(*values, **more):
-    global count
-    count -= 1
-    if count == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*values, **more)
-setattr(owner, name, wrapped)
-sys.exit(cli.main(arguments))
-"""
+def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Path) -> bool:
+    """Run the program, which dies of SIGKILL at the n-th call of a function of ours. Whether it
+    was killed there."""
+    module, _, inner = owner.partition(".")
+    place: Any = importlib.import_module(f"dcmveil.{PLACES[module]}.{module}")
+    place = getattr(place, inner) if inner else place
+    real = getattr(place, name)
+
+    def wrapped(*values: Any, **more: Any) -> Any:
+        nonlocal count
+        count -= 1
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*values, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(place, name, wrapped)
+        done = run_forked(folder, b"", *arguments)
+    assert done.code in (0, -signal.SIGKILL), done.err
+    return done.code != 0
 
 
-def die_at(owner: str, name: str, count: int, *arguments: str | Path) -> bool:
-    """Whether the run was killed there."""
-    command = [shutil.which("python3", path=str(Path(DCMVEIL).parent)), "-c", _DIE]
-    done = subprocess.run(
-        [*map(str, command), owner, name, str(count), *map(str, arguments)],
-        env=environment(), capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
-
-
+PLACES = {"run": "trees", "ledger": "trees", "journal": "faces"}
 # Between every two steps of a batch. Nothing is replaced but the moment.
 MOMENTS = [
     ("copy", "run", "publish"),
@@ -146,9 +137,10 @@ def test_a_crosswalk_loses_nothing(
     source = tmp_path / "source"
     small_tree(source)
     wanted, undisturbed = tmp_path / "wanted", tmp_path / "undisturbed.csv"
-    run("copy", source, wanted, "--keep-names", "--key-file", key, "--crosswalk", undisturbed)
+    plain = ["copy", source, wanted, "--keep-names", "--key-file", key]
+    assert run_forked(tmp_path, b"", *plain, "--crosswalk", undisturbed).code == 0
     killed = 0
-    for count in (1, 2, 3, 50):
+    for count in (1, 2, 35):  # the last one is in the second batch
         place, walk = tmp_path / f"place{count}", tmp_path / f"walk{count}.csv"
         more = ["--key-file", key, "--crosswalk", walk, "--resume"]
         more += ["--report", tmp_path / f"report{count}"]
@@ -157,8 +149,8 @@ def test_a_crosswalk_loses_nothing(
         else:
             shutil.copytree(source, place)
             arguments = ["patch", place, *more]
-        killed += die_at(owner, name, count, *arguments)
-        done = run(*arguments)
+        killed += die_at(tmp_path, owner, name, count, *arguments)
+        done = run_forked(tmp_path, b"", *arguments)
         assert done.code == 0, done.err
         assert read_tree(place) == read_tree(wanted)
         assert rows_of(walk) == rows_of(undisturbed)
@@ -181,10 +173,10 @@ def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: in
     old = read_tree(tree)
     wanted = tmp_path / "wanted"
     shutil.copytree(tree, wanted)
-    assert run("patch", wanted, "--key-file", key).code == 0
+    assert run_forked(tmp_path, b"", "patch", wanted, "--key-file", key).code == 0
     new = read_tree(wanted)
     # the first write of all is the journal's own
-    assert die_at("journal", "_write_at", writes + 1, "patch", tree, "--key-file", key)
+    assert die_at(tmp_path, "journal", "_write_at", writes + 1, "patch", tree, "--key-file", key)
     after = read_tree(tree)
     mixed = [name for name in after if after[name] not in (old[name], new[name])]
     assert mixed
@@ -194,7 +186,7 @@ def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: in
         for offset, data in covered[name]:
             whole[offset : offset + len(data)] = data
         assert bytes(whole) == (wanted / name).read_bytes()
-    assert run("patch", tree, "-j", str(jobs), "--key-file", key).code == 0
+    assert run_forked(tmp_path, b"", "patch", tree, "-j", str(jobs), "--key-file", key).code == 0
     assert read_tree(tree) == new
     assert not leftovers(tree)
 
@@ -207,10 +199,10 @@ def test_what_was_recovered_stands_in_a_new_report(tmp_path: Path, key: Path) ->
     shutil.rmtree(tree / "small")
     wanted = tmp_path / "wanted"
     shutil.copytree(tree, wanted)
-    assert run("patch", wanted, "--key-file", key).code == 0
-    assert die_at("journal", "discard", 1, "patch", tree, "--key-file", key)
+    assert run_forked(tmp_path, b"", "patch", wanted, "--key-file", key).code == 0
+    assert die_at(tmp_path, "journal", "discard", 1, "patch", tree, "--key-file", key)
     report = ["--report", tmp_path / "report", "--key-file", key]
-    assert die_at("run._Run", "_work", 1, "patch", tree, *report)
+    assert die_at(tmp_path, "run._Run", "_work", 1, "patch", tree, *report)
     done = run("patch", tree, *report, "--resume")
     assert done.code == 0, done.err
     assert read_tree(tree) == read_tree(wanted)
@@ -309,7 +301,7 @@ def traced(folder: Path, *arguments: str | Path) -> list[str]:
     done = subprocess.run(
         [*command, *map(str, arguments)],
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip
     if "ptrace" in done.stderr or not log.exists() or not log.read_text():
         pytest.skip(f"strace may not trace here: {done.stderr.strip()}")

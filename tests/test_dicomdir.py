@@ -27,6 +27,7 @@ from cases import KEY, Pieces, Refusal, check_case, refusal_of, run_session
 from dcmveil.directory import Directory
 from directories import ROOT, Record, directory, image, patient, series, study
 from expectations import MODIFIED, SETTINGS, Setting
+from faces import SECONDS
 
 SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE)
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
@@ -700,7 +701,7 @@ def test_dcmtk_sees_the_same_records(path: Path, tmp_path: Path) -> None:
 def dumped(path: Path) -> list[str]:
     done = subprocess.run(
         ["dcmdump", str(path)], capture_output=True, text=True, errors="replace", check=True,
-        timeout=60,
+        timeout=SECONDS,
     )  # fmt: skip
     assert "E:" not in done.stderr
     wanted = ("offset=$", "Directory Record", "(0004,14", "(0004,12", "(0004,1500)")

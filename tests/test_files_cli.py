@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,12 @@ import pytest
 import dcmveil
 from build import E, Item, sample
 from dcmveil import Veil
-from faces import DCMVEIL, SECONDS, environment, run, run_forked
+from faces import DCMVEIL, SECONDS, environment, run, run_forked, wait_for
 from folders import (
     KEY,
     instance,
     instances,
+    is_begun,
     leftovers,
     read,
     records,
@@ -334,6 +337,16 @@ def slow_made(slow_tree: dict[str, bytes]) -> dict[str, bytes]:
     return {name: veil.bytes(data) for name, data in slow_tree.items()}
 
 
+TRIES = 5  # a run may be over before this process has seen that it began
+
+
+def begin(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [DCMVEIL, *map(str, arguments)],
+        env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("command", ["copy", "patch"])
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -342,21 +355,21 @@ def test_a_signal_in_the_middle(
     tmp_path: Path, key: Path, slow_tree: dict[str, bytes], slow_made: dict[str, bytes],
     command: str, jobs: int, number: signal.Signals, times: int,
 ) -> None:  # fmt: skip
-    root = write(tmp_path / "in", slow_tree)
-    target = [tmp_path / "out", "--keep-names"] if command == "copy" else []
-    whole = [command, root, *target, "--key-file", key, "--report", tmp_path / "r"]
-    process = subprocess.Popen(
-        [DCMVEIL, *map(str, whole), "-j", str(jobs)],
-        env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    report = tmp_path / "r"
-    end = time.monotonic() + 30
-    while time.monotonic() < end and not (report.exists() and report.stat().st_size > 1000):
-        time.sleep(0.002)
-    for i in range(times):
-        time.sleep(0.002 * i)
-        os.killpg(process.pid, number)  # as a terminal does: workers get it too
-    err = process.communicate(timeout=30)[1]
+    for attempt in range(TRIES):
+        tmp_path /= f"{attempt}"
+        root = write(tmp_path / "in", slow_tree)
+        target = [tmp_path / "out", "--keep-names"] if command == "copy" else []
+        report = tmp_path / "r"
+        whole = [command, root, *target, "--key-file", key, "--report", report]
+        process = begin(*whole, "-j", jobs)
+        wait_for(partial(is_begun, report), process)
+        for i in range(times):
+            time.sleep(0.002 * i)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)  # as a terminal does: workers get it too
+        err = process.communicate(timeout=SECONDS)[1]
+        if sum(r["outcome"] == "rewritten" for r in records(report)) < len(slow_tree):
+            break
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
     assert "Traceback" not in err
     assert "/" not in err.replace("files/s", "")
@@ -382,14 +395,14 @@ def test_a_signal_in_the_middle(
 
 def test_a_signal_between_two_folders(tmp_path: Path, key: Path) -> None:
     """What was not begun is not begun, and the status says so."""
-    one = write(tmp_path / "one", {f"{i:03}": slow(i) for i in range(60)})
-    two = write(tmp_path / "two", instances(3))
-    process = subprocess.Popen(
-        [DCMVEIL, "patch", one, two, "--key-file", key],
-        env=environment(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(0.25)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    for attempt in range(TRIES):
+        one = write(tmp_path / f"one{attempt}", {f"{i:03}": slow(i) for i in range(60)})
+        two = write(tmp_path / f"two{attempt}", instances(3))
+        process = begin("patch", one, two, "--key-file", key)
+        wait_for(partial(leftovers, one), process)  # its journal
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS)
+        if process.returncode:
+            break
     assert process.returncode == 143
     assert read(two) == instances(3)

@@ -14,7 +14,7 @@ import dcmveil
 from build import E, part10
 from crashes import elements_with, files_of, leftovers, read_tree
 from dcmveil import Veil
-from faces import environment, run
+from faces import environment, run_forked
 
 KEY = bytes(range(32))
 FULL = "No space left on device"
@@ -137,7 +137,7 @@ def test_copy_into_a_full_disk(
     command = ["copy", source, target, "--keep-names", "-j", str(jobs), "--key-file", key]
     command += ["--report", report, "--resume"]
     for _ in range(2):  # it is still full the second time
-        done = run(*command)
+        done = run_forked(tmp_path, b"", *command)
         assert done.code == 1
         assert FULL in done.err
         assert "internal" not in done.err
@@ -150,7 +150,7 @@ def test_copy_into_a_full_disk(
             lines = records(report)
             assert sum(line.get("outcome") == "rewritten" for line in lines) == len(made)
     disk.make_room()
-    done = run(*command)
+    done = run_forked(tmp_path, b"", *command)
     assert done.code == 0, done.err
     assert contents(target) == wanted
     assert not leftovers(disk.path)
@@ -168,14 +168,14 @@ def test_a_report_that_has_no_room(tmp_path: Path, key: Path, disk: Disk, jobs: 
     command = ["copy", source, target, "--keep-names", "-j", str(jobs), "--key-file", key]
     command += ["--report", report, "--resume"]
     for _ in range(2):
-        done = run(*command)
+        done = run_forked(tmp_path, b"", *command)
         assert done.code == 1
         assert FULL in done.err
         assert not leftovers(target)
         assert not leftovers(disk.path)
         assert len(contents(target)) < 300
     disk.make_room()
-    done = run(*command)
+    done = run_forked(tmp_path, b"", *command)
     assert done.code == 0, done.err
     assert contents(target) == wanted
 
@@ -191,7 +191,7 @@ def test_a_quarantine_that_has_no_room(tmp_path: Path, key: Path, disk: Disk, jo
         (source / f"cut{n}.dcm").write_bytes(data[:-100])
     disk.fill(100_000)
     report, quarantine = tmp_path / "report.jsonl", disk.path / "quarantine"
-    done = run(
+    done = run_forked(tmp_path, b"",
         "copy", source, target, "--keep-names", "-j", str(jobs), "--key-file", key,
         "--report", report, "--quarantine", quarantine,
     )  # fmt: skip
@@ -219,13 +219,13 @@ def test_copy_onto_a_disk_without_files_left(
     disk.remount("nr_inodes=40")
     target = disk.path / "target"
     command = ["copy", source, target, "--keep-names", "-j", str(jobs), "--key-file", key]
-    done = run(*command)
+    done = run_forked(tmp_path, b"", *command)
     assert done.code == 1
     assert FULL in done.err
     assert not leftovers(target)
     assert 0 < len(contents(target)) < 100
     disk.remount("nr_inodes=1000")
-    assert run(*command).code == 0
+    assert run_forked(tmp_path, b"", *command).code == 0
     assert contents(target) == wanted
 
 
@@ -254,7 +254,7 @@ def test_patch_on_a_full_disk(
     report = tmp_path / "report.jsonl"
     command = ["patch", tree, "-j", str(jobs), "--key-file", key, "--report", report, "--resume"]
     for _ in range(2):
-        done = run(*command)
+        done = run_forked(tmp_path, b"", *command)
         assert done.code == 1
         assert FULL in done.err
         assert "died" not in done.err
@@ -266,7 +266,7 @@ def test_patch_on_a_full_disk(
         assert fatal
         assert all(line["error"]["reason"] == FULL for line in fatal)  # type: ignore[index]
     disk.make_room()
-    done = run(*command)
+    done = run_forked(tmp_path, b"", *command)
     assert done.code == 0, done.err
     assert contents(tree) == wanted
     assert not leftovers(tree)
@@ -287,7 +287,7 @@ def test_a_read_only_disk(tmp_path: Path, key: Path, disk: Disk, jobs: int) -> N
     patching = ["patch", tree, "-j", str(jobs), "--key-file", key]
     disk.remount("ro")
     for command in (copying, patching):
-        done = run(*command)
+        done = run_forked(tmp_path, b"", *command)
         assert done.code == 1
         assert READ_ONLY in done.err
         assert "died" not in done.err
@@ -295,8 +295,8 @@ def test_a_read_only_disk(tmp_path: Path, key: Path, disk: Disk, jobs: int) -> N
     assert contents(tree) == before
     assert contents(target) == {}
     disk.remount("rw")
-    assert run(*copying).code == 0
-    assert run(*patching).code == 0
+    assert run_forked(tmp_path, b"", *copying).code == 0
+    assert run_forked(tmp_path, b"", *patching).code == 0
     assert contents(target) == contents(tree) == wanted
 
 

@@ -25,6 +25,7 @@ from dcmveil.faces.stream import stream
 from dcmveil.inspect import PART, Edit, edits
 from dcmveil.profile import Draft, Row, load
 from dcmveil.reasons import Reasons
+from faces import SECONDS
 
 KEY = bytes(range(32))
 FILES = corpus.files()
@@ -407,7 +408,7 @@ def run(
         input=data,
         capture_output=True,
         env=environment | extra,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
 
@@ -520,7 +521,7 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path, image: Path, form: tuple[str,
         assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == 0
+        assert process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize(
@@ -547,7 +548,7 @@ def test_color_on_a_terminal(
                 shown += part
         except OSError:  # what a terminal says when the other end is closed
             pass
-        assert process.wait(60) == 0
+        assert process.wait(SECONDS) == 0
     os.close(terminal)
     assert b"PatientName" in shown
     assert (b"\033[" in shown) is colored

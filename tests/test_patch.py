@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from build import DEFLATED, E, Item, sample
 from dcmveil import FileError, NotDicomError, UsageError, Veil
 from dcmveil.faces.journal import FOLDER, Journal, JournalError
 from dcmveil.trees.record import Result, journal_line
-from faces import DCMVEIL, environment, run
+from faces import DCMVEIL, SECONDS, children, environment, run, wait_for
 from folders import (
     KEY,
     OTHER_KEY,
@@ -29,6 +28,7 @@ from folders import (
     expected,
     instance,
     instances,
+    is_begun,
     leftovers,
     read,
     records,
@@ -465,14 +465,9 @@ def test_modes_of_the_journal_and_what_it_holds(
 # -- a worker that dies ----------------------------------------------------------------------------
 
 
-def children(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
 @pytest.mark.parametrize("command", ["copy", "patch"])
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
-def test_a_worker_that_dies(tmp_path: Path, command: str, after: float) -> None:
+@pytest.mark.parametrize("after", ["its start", "a file", "a batch"])
+def test_a_worker_that_dies(tmp_path: Path, command: str, after: str) -> None:
     """Killed by its number, not by a name: its batch fails or is finished, others go on."""
     key = tmp_path / "key"
     dcmveil.write_key(key, KEY)
@@ -484,13 +479,16 @@ def test_a_worker_that_dies(tmp_path: Path, command: str, after: float) -> None:
         [DCMVEIL, command, root, *target, "-j", "2", "--key-file", key, "--report", tmp_path / "r"],
         env=environment(), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    end = time.monotonic() + 20
-    while not (workers := children(process.pid)) and time.monotonic() < end:
-        time.sleep(0.005)
-    time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(workers[0], signal.SIGKILL)
-    err = process.communicate(timeout=60)[1]
+    seen = {
+        "its start": lambda: True,
+        "a file": lambda: leftovers(tmp_path),  # a temporary file, a journal
+        "a batch": lambda: is_begun(tmp_path / "r"),
+    }[after]
+    wait_for(lambda: children(process.pid) and seen(), process)
+    for worker in children(process.pid)[:1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    err = process.communicate(timeout=SECONDS)[1]
     assert "Traceback" not in err
     found = {r["input"]: r for r in records(tmp_path / "r")}
     assert len(found) == len(files)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -60,7 +61,9 @@ def dumps(reader: str) -> dict[str, tuple[readers.Dump, readers.Dump]]:
     if reader == "pydicom":
         seen = [readers.pydicom_dump(data, force=True) for data in both]
     elif reader == "dcmdump":
-        seen = [dump for part in readers.batches(both) for dump in readers.dcmdump(part)]
+        with ThreadPoolExecutor(2) as threads:
+            parts = threads.map(readers.dcmdump, readers.batches(both))
+            seen = [dump for part in parts for dump in part]
     else:
         seen = readers.gdcmdump(both)
     found = {name: (seen[2 * i], seen[2 * i + 1]) for i, name in enumerate(names)}

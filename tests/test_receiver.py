@@ -20,7 +20,7 @@ from build import DEFLATED
 from dcmveil import Veil
 from folders import KEY, instances, read, write
 
-SECONDS = 120
+SECONDS = 300  # for what hangs
 UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"}
 
 # study -> series -> instances
@@ -40,7 +40,7 @@ def serving(command: list[str], port: int, folder: Path) -> Iterator[None]:
     with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + SECONDS
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -51,7 +51,7 @@ def serving(command: list[str], port: int, folder: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(SECONDS)
 
 
 def need(*programs: str) -> None:

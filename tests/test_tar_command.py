@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,7 +11,6 @@ import signal
 import stat
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 
 import dcmveil
 from archives import contents, instance, pack, special, tarball, zipped
-from faces import DCMVEIL, SECONDS, environment, run
+from faces import DCMVEIL, SECONDS, environment, run, wait_for
 
 KEY = bytes(range(32))
 NAME = "SECRETNAME^DOE"
@@ -322,9 +322,7 @@ def test_killed_in_the_middle(folder: Path, key: Path, number: signal.Signals) -
         assert process.stdin
         process.stdin.write(data[:-12000])
         process.stdin.flush()
-        end = time.monotonic() + SECONDS
-        while not os.listdir(folder) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: os.listdir(folder))
         there = os.listdir(folder)
         process.send_signal(number)
         code = process.wait(SECONDS)
@@ -370,6 +368,13 @@ def test_no_room_for_a_large_member(small_disk: Path, folder: Path, key: Path) -
     assert os.listdir(folder) == []
 
 
+def opened(process: int) -> Iterator[Path]:
+    """What its descriptors lead to, also where that has no name any more."""
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            yield link.readlink()
+
+
 def test_nothing_of_a_large_member_has_a_name(folder: Path, key: Path) -> None:
     """The temporary file is unlinked, and gone with the process."""
     temporary = folder / "tmp"
@@ -384,7 +389,7 @@ def test_nothing_of_a_large_member_has_a_name(folder: Path, key: Path) -> None:
         assert process.stdin
         process.stdin.write(data[: 19 * MIB])
         process.stdin.flush()
-        time.sleep(0.3)
+        wait_for(lambda: temporary in (path.parent for path in opened(process.pid)))
         assert os.listdir(temporary) == []
         process.kill()
     assert os.listdir(temporary) == []
