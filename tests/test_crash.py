@@ -23,6 +23,7 @@ from build import E, encode, part10
 from crashes import KINDS, Crashes, elements_with, leftovers, read_tree
 from dcmveil.faces.journal import FOLDER, Journal, recover
 from faces import DCMVEIL, SECONDS, children, environment, run, run_forked, wait_for
+from preloaded import library
 
 KEY = bytes(range(32))
 KILLS = 20
@@ -112,6 +113,52 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
 
 
 PLACES = {"run": "trees", "ledger": "trees", "journal": "faces"}
+
+
+# SIGKILL at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.
+_DIE_AT_A_WRITE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static void count(void) {
+    static long left;
+    if (left == 0)
+        left = atol(getenv("DIE_AT_WRITE"));
+    if (--left == 0)
+        kill(getpid(), SIGKILL);
+}
+
+ssize_t pwrite(int file, const void *data, size_t n, off_t offset) {
+    ssize_t (*real)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    count();
+    return real(file, data, n, offset);
+}
+
+ssize_t pwrite64(int file, const void *data, size_t n, off64_t offset) {
+    ssize_t (*real)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
+    count();
+    return real(file, data, n, offset);
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def deadly_writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library to be loaded first."""
+    return library(tmp_path_factory.mktemp("deadly"), _DIE_AT_A_WRITE)
+
+
+def die_at_a_write(writes: Path, count: int, *arguments: str | Path) -> bool:
+    """The same at that write."""
+    done = run(*arguments, LD_PRELOAD=str(writes), DIE_AT_WRITE=str(count))
+    assert done.code in (0, -signal.SIGKILL), done.err
+    return done.code != 0
+
+
 # Between every two steps of a batch. Nothing is replaced but the moment.
 MOMENTS = [
     ("copy", "run", "publish"),
@@ -120,7 +167,7 @@ MOMENTS = [
     ("copy", "ledger.Ledger", "flush"),
     ("patch", "journal.Journal", "commit"),
     ("patch", "journal.Journal", "carry_out"),
-    ("patch", "journal", "_write_at"),
+    ("patch", "", "pwrite"),
     ("patch", "ledger.Crosswalk", "flush"),
     ("patch", "ledger.Ledger", "write"),
     ("patch", "ledger.Ledger", "flush"),
@@ -131,7 +178,12 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("command", "owner", "name"), MOMENTS, ids=lambda text: text)
 def test_a_crosswalk_loses_nothing(
-    tmp_path: Path, key: Path, command: str, owner: str, name: str
+    tmp_path: Path,
+    key: Path,
+    request: pytest.FixtureRequest,
+    command: str,
+    owner: str,
+    name: str,
 ) -> None:
     """Also not in place, where a patched file has no old value left to make its rows from."""
     source = tmp_path / "source"
@@ -149,7 +201,11 @@ def test_a_crosswalk_loses_nothing(
         else:
             shutil.copytree(source, place)
             arguments = ["patch", place, *more]
-        killed += die_at(tmp_path, owner, name, count, *arguments)
+        if owner:
+            killed += die_at(tmp_path, owner, name, count, *arguments)
+        else:
+            writes = request.getfixturevalue("deadly_writes")
+            killed += die_at_a_write(writes, count, *arguments)
         done = run_forked(tmp_path, b"", *arguments)
         assert done.code == 0, done.err
         assert read_tree(place) == read_tree(wanted)
@@ -160,7 +216,9 @@ def test_a_crosswalk_loses_nothing(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("writes", [2, 200, 499, 700, 900])
-def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: int) -> None:
+def test_half_a_file_is_patched(
+    tmp_path: Path, key: Path, deadly_writes: Path, writes: int, jobs: int
+) -> None:
     """Killed between two writes into a raw data set: the journal makes it whole, and it is not
     mapped again, by any number of processes."""
     tree = tmp_path / "tree"
@@ -176,7 +234,7 @@ def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: in
     assert run_forked(tmp_path, b"", "patch", wanted, "--key-file", key).code == 0
     new = read_tree(wanted)
     # the first write of all is the journal's own
-    assert die_at(tmp_path, "journal", "_write_at", writes + 1, "patch", tree, "--key-file", key)
+    assert die_at_a_write(deadly_writes, writes + 1, "patch", tree, "--key-file", key)
     after = read_tree(tree)
     mixed = [name for name in after if after[name] not in (old[name], new[name])]
     assert mixed
@@ -346,7 +404,7 @@ def test_durable_copy(tmp_path: Path, key: Path) -> None:
     calls = traced(
         tmp_path, "copy", source, target, "--key-file", key, "--report", report, "--durable"
     )
-    named = positions(calls, rf"^linkat\([^\"]*\"{target}/\.dcmveil-")
+    named = positions(calls, rf"^(renameat2|linkat)\([^\"]*\"{target}/\.dcmveil-")
     assert len(named) == 3
     for at in named:
         temporary = re.findall(r'"([^"]*)"', calls[at])[0]
