@@ -141,13 +141,12 @@ def _journal(data: bytes) -> dict[str, list[tuple[int, bytes]]]:
             offset, n = struct.unpack_from("<QI", data, at)
             edits.append((offset, data[at + 12 : at + 12 + n]))
             at += 12 + n
-        elif kind == b"ROWS":
-            at += 4 + struct.unpack_from("<I", data, at)[0]
         elif kind == b"DONE":
             (n,) = struct.unpack_from("<I", data, at)
-            at += 4 + n + 16
+            at += 4 + n
         elif kind == b"OVER":
-            return found if len(data) >= at + 20 else {}
+            digest_of_all = hashlib.blake2b(data[: at + 4], digest_size=16).digest()
+            return found if data[at + 4 : at + 20] == digest_of_all else {}
         else:
             return {}
     return {}

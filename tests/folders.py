@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 import corpus
 import dcmveil
 from build import EXPLICIT_LE, E, part10
-from dcmveil import Veil
+from dcmveil import Report, Veil
+from dcmveil.faces.ordinary import Ordinary
 from dcmveil.session import Session
 from faces import DCMVEIL, SECONDS, Result, environment
 
@@ -164,13 +165,41 @@ class Meddler(Veil):
 
     def meddle(self, when: int, what: Any) -> Meddler:
         self.when, self.what, self.count = when, what, 0
+        self.left = False  # by the ordinary way: the next session is for the same file
         return self
 
-    def session(self, *args: Any, **more: Any) -> Session:
+    def tick(self) -> None:
         self.count += 1
         if self.count == self.when:
             self.what()
+
+    def session(self, *args: Any, **more: Any) -> Session:
+        if not self.left:
+            self.tick()
+        self.left = False
         return super().session(*args, **more)
+
+    def ordinary(self) -> Any:
+        return _Meddled(self, super().ordinary())
+
+
+class _Meddled:
+    """An Ordinary of a Meddler."""
+
+    def __init__(self, veil: Meddler, real: Ordinary) -> None:
+        self.veil, self.real = veil, real
+
+    def plan(self, *arguments: Any) -> Report | None:
+        return self._meddle(self.real.plan, *arguments)
+
+    def copy(self, *arguments: Any) -> Report | None:
+        return self._meddle(self.real.copy, *arguments)
+
+    def _meddle(self, work: Callable[..., Report | None], *arguments: Any) -> Report | None:
+        self.veil.tick()
+        report = work(*arguments)
+        self.veil.left = report is None
+        return report
 
 
 class EnoughError(Exception):

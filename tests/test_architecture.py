@@ -74,14 +74,30 @@ LIBRARIES = {"libc.stdint", "libc.stddef", "libc.stdlib", "libc.string"}
 LIBRARIES_OF_CORE = LIBRARIES | {
     "cpython.buffer", "cpython.bytes", "cpython.dict", "cpython.ref", "cpython.unicode",
 }  # fmt: skip
+# ext/dcmveil/faces/: faces that are compiled stand above the core. What each may know of dcmveil,
+# beside itself; they are for I/O, so they may call the system.
+ARROWS_OF_COMPILED_FACES = {
+    "ordinary": {"faces.system", "core", "state", "spans", "errors", "report"},
+    "system": {"wire", "errors"},
+}
+LIBRARIES_OF_FACES = re.compile(r"(libc|posix|cpython)\.\w+|os")
 
 
 def modules() -> list[Path]:
     return sorted(SRC.rglob("*.py"))
 
 
-def compiled() -> list[Path]:
+def core_files() -> list[Path]:
     return sorted([*EXT.glob("*.pyx"), *EXT.glob("*.pxd")])
+
+
+def compiled_faces() -> list[Path]:
+    return sorted([*EXT.glob("faces/*.pyx"), *EXT.glob("faces/*.pxd")])
+
+
+def compiled() -> list[Path]:
+    """All of ext/; test_every_compiled_file_has_its_rules says that these two are all."""
+    return core_files() + compiled_faces()
 
 
 def name_of(path: Path) -> str:
@@ -137,7 +153,7 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (name.split()[0] for name in found[1].split(","))
 
 
-@pytest.mark.parametrize("path", compiled(), ids=name_of)
+@pytest.mark.parametrize("path", core_files(), ids=name_of)
 def test_arrows_of_ext(path: Path) -> None:
     if path.stem == "__init__":
         assert path.read_text() == ""
@@ -150,7 +166,28 @@ def test_arrows_of_ext(path: Path) -> None:
     assert set(imports_of(path)) <= allowed
 
 
-@pytest.mark.parametrize("path", compiled(), ids=name_of)
+@pytest.mark.parametrize("path", compiled_faces(), ids=name_of)
+def test_arrows_of_compiled_faces(path: Path) -> None:
+    if path.stem == "__init__":
+        assert path.read_text() == ""
+        return
+    allowed = ARROWS_OF_COMPILED_FACES[path.stem] | {f"faces.{path.stem}"}
+    imported = {name for name in imports_of(path) if not LIBRARIES_OF_FACES.fullmatch(name)}
+    assert imported <= {f"dcmveil.{name}" for name in allowed}
+
+
+def test_compiled_faces_make_no_circle_with_src() -> None:
+    """What they import of src/ is below faces there too."""
+    for arrows in ARROWS_OF_COMPILED_FACES.values():
+        of_src = {name for name in arrows if name in ARROWS}
+        assert of_src <= ARROWS["faces"]
+
+
+def test_every_compiled_file_has_its_rules() -> None:
+    assert sorted(path for path in EXT.rglob("*") if path.is_file()) == sorted(compiled())
+
+
+@pytest.mark.parametrize("path", core_files(), ids=name_of)
 def test_ext_knows_no_file_secret_or_profile(path: Path) -> None:
     """Imports say most of it. The words are for what needs none; a path is one of tags there, and a
     key may be one to sort by."""
@@ -168,7 +205,8 @@ def test_setup_names_every_extension() -> None:
     text = (ROOT / "setup.py").read_text()
     names = re.search(r"^NAMES = (\[.*?\])", text, re.MULTILINE | re.DOTALL)
     assert names
-    assert sorted(ast.literal_eval(names[1])) == sorted(p.stem for p in EXT.glob("*.pyx"))
+    there = [".".join(p.relative_to(EXT).with_suffix("").parts) for p in EXT.rglob("*.pyx")]
+    assert sorted(ast.literal_eval(names[1])) == sorted(there)
 
 
 def test_git_holds_nothing_generated() -> None:

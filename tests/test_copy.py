@@ -619,23 +619,33 @@ def test_nothing_is_left_to_compare_with_in_place(tmp_path: Path, veil: Veil) ->
     assert read(root) == {"a": instance(1)}
 
 
-def test_verify_stops_a_copy_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("preamble", [bytes(128), None], ids=["ordinary", "by a session"])
+def test_verify_stops_a_copy_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preamble: bytes | None
+) -> None:
     """A byte that changes on its way, as bad memory or a fault of ours would do it."""
     veil = Veil(key=KEY)
-    root = write(tmp_path / "in", {"a": instance(1), "b": instance(2)})
+    files = {name: instance(i, preamble=preamble) for i, name in enumerate("ab")}
+    root = write(tmp_path / "in", files)
     tasks = sys.modules["dcmveil.trees.tasks"]
-    copy = tasks.copying.copy
-    seen = []
+    verify, copy = tasks.CopyTask._verify, tasks.copying.copy
+    seen: list[int] = []
+    sessions: list[Session] = []
 
-    def broken(session: Session, src: int, dst: int, *more: Any) -> Report:
-        report: Report = copy(session, src, dst, *more)
+    def broken(task: Any, src: int, dst: int) -> None:
+        if not seen:
+            at = veil.bytes(files["a"]).index(b"MONOCHROME2")
+            os.pwrite(dst, b"m", at)
         seen.append(dst)
-        if len(seen) == 1:
-            at = veil.bytes(instance(1)).index(b"1.2.840.10008.1.2.1")
-            os.pwrite(dst, b"3", at)
+        verify(task, src, dst)
+
+    def count(session: Session, *more: Any) -> Report:
+        sessions.append(session)
+        report: Report = copy(session, *more)
         return report
 
-    monkeypatch.setattr(tasks.copying, "copy", broken)
+    monkeypatch.setattr(tasks.CopyTask, "_verify", broken)
+    monkeypatch.setattr(tasks.copying, "copy", count)
     records: list[dict[str, Any]] = []
     summary = veil.tree(
         root, tmp_path / "out", verify=True, keep_names=True, quarantine=tmp_path / "bad",
@@ -647,3 +657,4 @@ def test_verify_stops_a_copy_that_is_wrong(tmp_path: Path, monkeypatch: pytest.M
     assert failed["error"]["reason"].startswith("the copy is not as it should be")
     assert len(read(tmp_path / "out")) == 1
     assert len(read(tmp_path / "bad")) == 1
+    assert len(sessions) == (0 if preamble else 2)

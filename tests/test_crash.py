@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,64 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
 
 
 PLACES = {"run": "trees", "ledger": "trees", "journal": "faces"}
+
+
+# The same at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.
+_DIE_AT_A_WRITE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static void count(void) {
+    static long left;
+    if (left == 0)
+        left = atol(getenv("DIE_AT_WRITE"));
+    if (--left == 0)
+        kill(getpid(), SIGKILL);
+}
+
+ssize_t pwrite(int file, const void *data, size_t n, off_t offset) {
+    ssize_t (*real)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    count();
+    return real(file, data, n, offset);
+}
+
+ssize_t pwrite64(int file, const void *data, size_t n, off64_t offset) {
+    ssize_t (*real)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
+    count();
+    return real(file, data, n, offset);
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def deadly_writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library to be loaded first."""
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("no C compiler here, or no library can be loaded first")
+    source = tmp_path_factory.mktemp("deadly") / "writes.c"
+    source.write_text(_DIE_AT_A_WRITE)
+    made = source.with_suffix(".so")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", made, source, "-ldl"]
+    subprocess.run(command, check=True)
+    return made
+
+
+def die_at_a_write(library: Path, count: int, *arguments: str | Path) -> bool:
+    """Whether the run was killed at that write."""
+    done = subprocess.run(
+        [DCMVEIL, *map(str, arguments)],
+        env=environment(LD_PRELOAD=str(library), DIE_AT_WRITE=str(count)),
+        capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
 # Between every two steps of a batch. Nothing is replaced but the moment.
 MOMENTS = [
     ("copy", "run", "publish"),
@@ -120,7 +179,7 @@ MOMENTS = [
     ("copy", "ledger.Ledger", "flush"),
     ("patch", "journal.Journal", "commit"),
     ("patch", "journal.Journal", "carry_out"),
-    ("patch", "journal", "_write_at"),
+    ("patch", "", "pwrite"),
     ("patch", "ledger.Crosswalk", "flush"),
     ("patch", "ledger.Ledger", "write"),
     ("patch", "ledger.Ledger", "flush"),
@@ -131,7 +190,12 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("command", "owner", "name"), MOMENTS, ids=lambda text: text)
 def test_a_crosswalk_loses_nothing(
-    tmp_path: Path, key: Path, command: str, owner: str, name: str
+    tmp_path: Path,
+    key: Path,
+    request: pytest.FixtureRequest,
+    command: str,
+    owner: str,
+    name: str,
 ) -> None:
     """Also not in place, where a patched file has no old value left to make its rows from."""
     source = tmp_path / "source"
@@ -139,7 +203,7 @@ def test_a_crosswalk_loses_nothing(
     wanted, undisturbed = tmp_path / "wanted", tmp_path / "undisturbed.csv"
     plain = ["copy", source, wanted, "--keep-names", "--key-file", key]
     assert run_forked(tmp_path, b"", *plain, "--crosswalk", undisturbed).code == 0
-    killed = 0
+    died = 0
     for count in (1, 2, 35):  # the last one is in the second batch
         place, walk = tmp_path / f"place{count}", tmp_path / f"walk{count}.csv"
         more = ["--key-file", key, "--crosswalk", walk, "--resume"]
@@ -149,18 +213,24 @@ def test_a_crosswalk_loses_nothing(
         else:
             shutil.copytree(source, place)
             arguments = ["patch", place, *more]
-        killed += die_at(tmp_path, owner, name, count, *arguments)
+        if owner:
+            died += die_at(tmp_path, owner, name, count, *arguments)
+        else:
+            library = request.getfixturevalue("deadly_writes")
+            died += die_at_a_write(library, count, *arguments)
         done = run_forked(tmp_path, b"", *arguments)
         assert done.code == 0, done.err
         assert read_tree(place) == read_tree(wanted)
         assert rows_of(walk) == rows_of(undisturbed)
         assert not leftovers(place)
-    assert killed
+    assert died
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("writes", [2, 200, 499, 700, 900])
-def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: int) -> None:
+def test_half_a_file_is_patched(
+    tmp_path: Path, key: Path, deadly_writes: Path, writes: int, jobs: int
+) -> None:
     """Killed between two writes into a raw data set: the journal makes it whole, and it is not
     mapped again, by any number of processes."""
     tree = tmp_path / "tree"
@@ -176,7 +246,7 @@ def test_half_a_file_is_patched(tmp_path: Path, key: Path, writes: int, jobs: in
     assert run_forked(tmp_path, b"", "patch", wanted, "--key-file", key).code == 0
     new = read_tree(wanted)
     # the first write of all is the journal's own
-    assert die_at(tmp_path, "journal", "_write_at", writes + 1, "patch", tree, "--key-file", key)
+    assert die_at_a_write(deadly_writes, writes + 1, "patch", tree, "--key-file", key)
     after = read_tree(tree)
     mixed = [name for name in after if after[name] not in (old[name], new[name])]
     assert mixed
@@ -346,7 +416,7 @@ def test_durable_copy(tmp_path: Path, key: Path) -> None:
     calls = traced(
         tmp_path, "copy", source, target, "--key-file", key, "--report", report, "--durable"
     )
-    named = positions(calls, rf"^linkat\([^\"]*\"{target}/\.dcmveil-")
+    named = positions(calls, rf"^(renameat2|linkat)\([^\"]*\"{target}/\.dcmveil-")
     assert len(named) == 3
     for at in named:
         temporary = re.findall(r'"([^"]*)"', calls[at])[0]

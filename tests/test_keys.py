@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -289,12 +290,19 @@ def test_short_means_few_digits_under_a_root() -> None:
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "CACHE_LIMIT", 10)
     mapper = UidMapper(KEY, REGISTERED)
-    olds = [b"1.2.3.%d" % number for number in range(100, 200)]
-    news = [mapper.map(old) for old in olds]
-    assert len(mapper._cache) <= 10
-    mapper.map(LONG)
-    assert LONG not in mapper._cache
-    assert [mapper.map(old) for old in olds] == news
+    caches = (mapper._new, mapper._kept, mapper._noted)
+    short = [b"1.2.3.%d" % number for number in range(100, 200)]  # with something to count
+    safe = [b"1.2.826.0.1.3680043.1.10%d" % number for number in range(100, 200)]
+    olds = [*short, *safe, *(b"\\".join(pair) for pair in pairwise(safe))]
+    news = [mapper.map_value(old) for old in olds]
+    kept = [mapper.keep_value(old) for old in olds]
+    assert all(0 < len(cache) <= 10 for cache in caches)
+    for treat in (mapper.map, mapper.map_value, mapper.keep_value):
+        treat(LONG)
+        treat(LONG.replace(b".", b"x"))
+        assert not any(LONG in cache for cache in caches)
+    assert [mapper.map_value(old) for old in olds] == news
+    assert [mapper.keep_value(old) for old in olds] == kept
 
 
 @pytest.mark.parametrize("root", ["1.2", "0.39", "2.999.0.1", "2.25.1", "1.3." + "1" * 26])

@@ -16,7 +16,7 @@ import pytest
 
 import dcmveil
 from build import DEFLATED, E, Item, sample
-from dcmveil import FileError, NotDicomError, UsageError, Veil
+from dcmveil import FileError, NotDicomError, Report, UsageError, Veil
 from dcmveil.faces.journal import FOLDER, Journal, JournalError
 from dcmveil.trees.record import Result, journal_line
 from faces import DCMVEIL, SECONDS, children, environment, run, wait_for
@@ -290,9 +290,10 @@ def plan(root: Path, name: str, edits: list[tuple[int, bytes]], run: str = "run"
     made.begin(name.encode(), os.stat(root / name))
     for offset, new in edits:
         made.edit(offset, new)
-    record = {"input": "00" * 16, "outcome": "rewritten", "uids": {}}
+    result = Result(name.encode(), "00" * 16, "rewritten")
+    result.tell(Report())
     file = os.open(root / name, os.O_RDWR)
-    made.end(file, journal_line(run, Result(name.encode(), record)))
+    made.end(file, journal_line(run, result))
     return made
 
 
@@ -428,7 +429,7 @@ def test_a_journal_leads_to_no_place_outside(tmp_path: Path, veil: Veil) -> None
         made = Journal(os.fsencode(root / JOURNALS / "1-1"))
         made.begin(name.encode(), os.stat(victim))
         made.edit(0, b"hit")
-        made.end(os.open(victim, os.O_RDWR), journal_line("run", Result(b"", {})))
+        made.end(os.open(victim, os.O_RDWR), journal_line("run", Result(b"", "", "")))
         made.commit(False)
         made.close()
         with pytest.raises(JournalError):

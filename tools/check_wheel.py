@@ -41,7 +41,9 @@ def check(wheel: Path) -> list[str]:
             for name in sorted(sources.keys() & held)
             if archive.read(name) != sources[name].read_bytes()
         ]
-    modules = {name.removeprefix("dcmveil/").partition(".")[0] for name in compiled}
+    modules = {
+        name.removeprefix("dcmveil/").partition(".")[0].replace("/", ".") for name in compiled
+    }
     faults += [f"the compiled {name} is missing" for name in sorted(set(names()) - modules)]
     faults += [f"{name} does not belong" for name in sorted(modules - set(names()))]
     faults += [f"{name} does not belong" for name in sorted(held - compiled - sources.keys())]
@@ -49,7 +51,7 @@ def check(wheel: Path) -> list[str]:
 
 
 def names() -> list[str]:
-    """The compiled modules that setup.py names."""
+    """The compiled modules that setup.py names, as in an import below dcmveil."""
     for node in ast.parse((ROOT / "setup.py").read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NAMES":
             return list(ast.literal_eval(node.value))
