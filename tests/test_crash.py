@@ -4,7 +4,6 @@ a short time. What a power cut leaves cannot be made here; the order of the call
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 import random
 import re
@@ -14,7 +13,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,20 +92,8 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
     """Run the program, which dies of SIGKILL at the n-th call of a function of ours. Whether it
     was killed there."""
     module, _, inner = owner.partition(".")
-    place: Any = importlib.import_module(f"dcmveil.{PLACES[module]}.{module}")
-    place = getattr(place, inner) if inner else place
-    real = getattr(place, name)
-
-    def wrapped(*values: Any, **more: Any) -> Any:
-        nonlocal count
-        count -= 1
-        if count == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*values, **more)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(place, name, wrapped)
-        done = run_forked(folder, b"", *arguments)
+    death = (f"dcmveil.{PLACES[module]}.{module}", inner, name, count)
+    done = run_forked(folder, b"", *arguments, die=death)
     assert done.code in (0, -signal.SIGKILL), done.err
     return done.code != 0
 
