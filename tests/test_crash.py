@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from build import E, encode, part10
 from crashes import KINDS, Crashes, elements_with, leftovers, read_tree
 from dcmveil.faces.journal import FOLDER, Journal, recover
 from faces import DCMVEIL, SECONDS, children, environment, run, run_forked, wait_for
+from preloaded import library
 
 KEY = bytes(range(32))
 KILLS = 20
@@ -101,7 +101,7 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
 PLACES = {"run": "trees", "ledger": "trees", "journal": "faces"}
 
 
-# The same at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.
+# SIGKILL at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.
 _DIE_AT_A_WRITE = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -135,26 +135,14 @@ ssize_t pwrite64(int file, const void *data, size_t n, off64_t offset) {
 @pytest.fixture(scope="session")
 def deadly_writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library to be loaded first."""
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("no C compiler here, or no library can be loaded first")
-    source = tmp_path_factory.mktemp("deadly") / "writes.c"
-    source.write_text(_DIE_AT_A_WRITE)
-    made = source.with_suffix(".so")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", made, source, "-ldl"]
-    subprocess.run(command, check=True)
-    return made
+    return library(tmp_path_factory.mktemp("deadly"), _DIE_AT_A_WRITE)
 
 
-def die_at_a_write(library: Path, count: int, *arguments: str | Path) -> bool:
-    """Whether the run was killed at that write."""
-    done = subprocess.run(
-        [DCMVEIL, *map(str, arguments)],
-        env=environment(LD_PRELOAD=str(library), DIE_AT_WRITE=str(count)),
-        capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+def die_at_a_write(writes: Path, count: int, *arguments: str | Path) -> bool:
+    """The same at that write."""
+    done = run(*arguments, LD_PRELOAD=str(writes), DIE_AT_WRITE=str(count))
+    assert done.code in (0, -signal.SIGKILL), done.err
+    return done.code != 0
 
 
 # Between every two steps of a batch. Nothing is replaced but the moment.
@@ -202,8 +190,8 @@ def test_a_crosswalk_loses_nothing(
         if owner:
             died += die_at(tmp_path, owner, name, count, *arguments)
         else:
-            library = request.getfixturevalue("deadly_writes")
-            died += die_at_a_write(library, count, *arguments)
+            writes = request.getfixturevalue("deadly_writes")
+            died += die_at_a_write(writes, count, *arguments)
         done = run_forked(tmp_path, b"", *arguments)
         assert done.code == 0, done.err
         assert read_tree(place) == read_tree(wanted)

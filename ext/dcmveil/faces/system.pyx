@@ -3,7 +3,7 @@
 For a file of some kilobytes those objects take as long as the kernel does.
 """
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AsStringAndSize, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOSYS, ENXIO, errno
 from libc.stddef cimport size_t
@@ -49,7 +49,7 @@ def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
     """A file descriptor of a regular file. Raises OSError, and FileError for anything else: a
     symbolic link unless `follow`, a device, a FIFO (which must not block), a folder."""
     cdef bytes encoded = path if type(path) is bytes else os.fsencode(path)
-    cdef const char *name = encoded     # raises ValueError where a NUL stands in it
+    cdef const char *name = _name(encoded)
     cdef struct_stat status
     cdef int file
     flags |= O_NONBLOCK | O_CLOEXEC | (0 if follow else NOFOLLOW)
@@ -77,8 +77,8 @@ def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
 def rename_new(bytes old, bytes new) -> bool:
     """Give a file a name that nothing has yet. False: not on this system or file system. Raises
     OSError."""
-    cdef const char *one = old
-    cdef const char *other = new
+    cdef const char *one = _name(old)
+    cdef const char *other = _name(new)
     cdef int failed
     with nogil:
         failed = dcmveil_rename_new(one, other)
@@ -99,6 +99,7 @@ def carry_out(bytes root, bytearray records, list files, bint durable) -> set[by
     cdef const uint8_t *edits
     cdef int file
     cdef bint there
+    cdef uint32_t n
     refused = set()
     for target in files:
         file = target
@@ -113,12 +114,25 @@ def carry_out(bytes root, bytearray records, list files, bint durable) -> set[by
             PyErr_SetFromErrno(OSError)
         if end - at < 8 or memcmp(at, b"DONE", 4) != 0:
             raise ValueError("a record has no end")
-        at += 8 + min(<size_t>load32(at + 4, False), <size_t>(end - at) - 8)
+        n = load32(at + 4, False)
+        if <size_t>(end - at) - 8 < n:
+            raise ValueError("a record has no end")
+        at += 8 + <size_t>n
         if not there:
             refused.add(relative)
         elif durable and fsync(file) != 0:
             PyErr_SetFromErrno(OSError)
+    if at != end and (end - at < 4 or memcmp(at, b"OVER", 4) != 0):
+        raise ValueError("there are more records than files")
     return refused
+
+
+cdef const char *_name(bytes path) except NULL:
+    """Raises ValueError where a NUL stands in a path: the system would read it up to there, and
+    take another file."""
+    cdef char *name
+    PyBytes_AsStringAndSize(path, &name, NULL)
+    return name
 
 
 cdef bytes _path_in(const uint8_t *at, const uint8_t *end):
@@ -131,7 +145,7 @@ cdef bytes _path_in(const uint8_t *at, const uint8_t *end):
 cdef bint _is_there(bytes path, const uint8_t *identity) except -1:
     """Whether a file of this inode and size has that name."""
     cdef struct_stat status
-    if lstat(path, &status) != 0:
+    if lstat(_name(path), &status) != 0:
         return False
     return (<uint64_t>status.st_ino == load64(identity)
             and <uint64_t>status.st_size == load64(identity + 8))
