@@ -201,9 +201,13 @@ def _repeated_item(times: int) -> bytes:
     return _plain(0x00080060, b"CS", b"MR") + sequence + item * times
 
 
-def write_native(path: Path, size: int) -> int:
-    """Write a native multi-frame image of about `size` bytes of pixels; the size of the file."""
+def write_native(path: Path, size: int, number: int = 0) -> int:
+    """Write a native multi-frame image of about `size` bytes of pixels; the size of the file. Each
+    number has a SOP Instance UID of its own."""
     dataset = _real("emri_small.dcm")
+    dataset.PatientName, dataset.PatientID = "DOE^JOHN", "12345678"  # it has none
+    uid = f"{dataset.SOPInstanceUID[:-7]}{1_000_000 + number}"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     frame = dataset.Rows * dataset.Columns * 2
     dataset.NumberOfFrames = min(size, LONGEST) // frame
     length = dataset.NumberOfFrames * frame
@@ -214,6 +218,27 @@ def write_native(path: Path, size: int) -> int:
         for start in range(0, length, len(NOISE)):
             file.write(NOISE[: min(len(NOISE), length - start)])
     return len(head) + length
+
+
+def write_encapsulated(path: Path, count: int = 10_000, size: int = 50_000) -> int:
+    """Write an encapsulated multi-frame image: so many fragments of `size` bytes, one a frame; the
+    size of the file."""
+    dataset = _real("color3d_jpeg_baseline.dcm")
+    dataset.NumberOfFrames = count
+    value = encapsulate([b"\0\0"])
+    dataset.PixelData = value
+    dataset["PixelData"].is_undefined_length = True
+    head = _encoded(dataset)[: -len(value) - 8]  # without its delimiter
+    offsets = struct.pack(f"<{count}L", *(i * (8 + size) for i in range(count)))
+    item = struct.Struct("<HHI")
+    with path.open("wb") as file:
+        file.write(head + item.pack(0xFFFE, 0xE000, len(offsets)) + offsets)
+        for i in range(count):
+            start = i * 997 % (len(NOISE) - size)
+            file.write(item.pack(0xFFFE, 0xE000, size) + b"\xff\xd8")
+            file.write(NOISE[start : start + size - 4] + b"\xff\xd9")
+        file.write(item.pack(0xFFFE, 0xE0DD, 0))
+        return file.tell()
 
 
 def instance_uid(data: bytes) -> bytes:
