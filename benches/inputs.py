@@ -74,16 +74,23 @@ def contours(elements: int = 100_000) -> bytes:
     """An RT structure set of so many elements of a few bytes each, four to a contour."""
     dataset = _real("rtstruct.dcm")  # has no file meta information; implicit VR
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    sequence = []
+    dataset.ROIContourSequence[0].ContourSequence = Sequence()
+    encoded = bytearray(_encoded(dataset))
+    # pydicom would take seconds for the items
+    items = bytearray()
     for number in range(elements // 4):
-        item = Dataset()
-        item.ContourGeometricType = "POINT"
-        item.NumberOfContourPoints = 1
-        item.ContourNumber = number
-        item.ContourData = [number % 512, 12.5, -7]
-        sequence.append(item)
-    dataset.ROIContourSequence[0].ContourSequence = Sequence(sequence)
-    return _encoded(dataset)
+        item = bytearray()
+        for element, value in (
+            (0x0042, "POINT"), (0x0046, "1"), (0x0048, f"{number}"),
+            (0x0050, rf"{number % 512}.0\12.5\-7.0"),
+        ):  # fmt: skip
+            text = value.encode() + b" " * (len(value) % 2)
+            item += struct.pack("<HHL", 0x3006, element, len(text)) + text
+        items += struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item
+    # of undefined length, as those around it are
+    at = encoded.index(struct.pack("<HHL", 0x3006, 0x0040, 0xFFFFFFFF)) + 8
+    encoded[at:at] = items
+    return bytes(encoded)
 
 
 @functools.cache
