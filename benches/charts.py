@@ -86,7 +86,7 @@ def memory(large: list[dict[str, Any]]) -> Figure:
     peaks = {named(name, tool): tool["peak_rss"] / 1e6 for name, tool in one["peers"].items()}
     bars(axis, peaks, least_first=True)
     axis.set_title(f"one file of {one['native']['bytes'] / 2**30:.2f} GiB")
-    axis.set_xlabel("peak resident memory, MB (less is better)")
+    axis.set_xlabel("peak resident memory, MB (less is better; under 10 it is not seen)")
     name_colours(figure)
     return figure
 
@@ -114,7 +114,7 @@ def bars(axis: Axes, values: dict[str, float], *, least_first: bool = False) -> 
     axis.set_xlim(min(values.values()) / 2, max(values.values()) * 5)
     axis.grid(visible=False, axis="y")
     axis.tick_params(axis="y", length=0)
-    plain(axis, "x")
+    plain(axis, "x", 3)
 
 
 # -- lines -----------------------------------------------------------------------------------------
@@ -178,10 +178,10 @@ def workers(trees: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def plain(axis: Axes, which: str) -> None:
-    """Numbers at the powers of ten as people write them."""
+def plain(axis: Axes, which: str, most: int = 9) -> None:
+    """Numbers at powers of ten as people write them, at most so many."""
     along = axis.xaxis if which == "x" else axis.yaxis
-    along.set_major_locator(LogLocator(10))
+    along.set_major_locator(LogLocator(10, numticks=most))
     along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     along.set_minor_locator(NullLocator())
     along.set_minor_formatter(NullFormatter())
