@@ -323,7 +323,7 @@ class CopyTask(Task):
     def _rewrite(self, src: int, dst: int) -> Report:
         report = None
         if self.ordinary is not None:
-            report = self.ordinary.copy(src, dst, self.kernel.copy)
+            report = self.ordinary.copy(src, dst, self.kernel.bulk)
             if report is None:
                 os.ftruncate(dst, 0)
                 os.lseek(dst, 0, os.SEEK_SET)
