@@ -30,7 +30,8 @@ help:
 	@echo 'make types        mypy'
 	@echo 'make kill-loop    hundreds of kills of copy and patch (ARGS="--kills 1000 --seed 1")'
 	@echo 'make bench-quick  benchmarks, within two minutes'
-	@echo 'make bench        all benchmarks; results go to benches/results'
+	@echo 'make bench        all benchmarks, about 20 minutes; results and charts go to benches/results'
+	@echo '                  (ARGS="--only peers,pipe" some parts; the others stay as they are)'
 	@echo 'make instructions  none of the paths takes more instructions than recorded (valgrind)'
 	@echo 'make sanitize     tests of the core with address and undefined-behaviour sanitizers'
 	@echo 'make fuzz         libFuzzer on the core for a minute (ARGS="-max_total_time=3600")'
@@ -60,10 +61,10 @@ kill-loop: $(VENV)/.test
 	$(BIN)/python tests/crashes.py $(ARGS)
 
 bench: $(VENV)/.bench
-	$(BIN)/python benches/record.py
+	$(BIN)/python benches/record.py $(ARGS)
 
 bench-quick: $(VENV)/.test
-	$(BIN)/python benches/record.py --quick
+	$(BIN)/python benches/record.py --quick $(ARGS)
 
 # ARGS=--record where a change is meant to take more, or takes less.
 instructions: $(VENV)/.test $(VENV)/.lint
@@ -98,7 +99,7 @@ $(VENV)/.test: $(SOURCES) | $(BIN)/python
 	$(PIP) install '.[test]'
 	@touch $@
 
-# The peers in Python: large, and wanted by the benches alone.
+# The peers in Python, and the charts: large, and wanted by the benches alone.
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) install '.[bench]'
 	@touch $@

@@ -74,16 +74,23 @@ def contours(elements: int = 100_000) -> bytes:
     """An RT structure set of so many elements of a few bytes each, four to a contour."""
     dataset = _real("rtstruct.dcm")  # has no file meta information; implicit VR
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    sequence = []
+    dataset.ROIContourSequence[0].ContourSequence = Sequence()
+    encoded = bytearray(_encoded(dataset))
+    # pydicom would take seconds for the items
+    items = bytearray()
     for number in range(elements // 4):
-        item = Dataset()
-        item.ContourGeometricType = "POINT"
-        item.NumberOfContourPoints = 1
-        item.ContourNumber = number
-        item.ContourData = [number % 512, 12.5, -7]
-        sequence.append(item)
-    dataset.ROIContourSequence[0].ContourSequence = Sequence(sequence)
-    return _encoded(dataset)
+        item = bytearray()
+        for element, value in (
+            (0x0042, "POINT"), (0x0046, "1"), (0x0048, f"{number}"),
+            (0x0050, rf"{number % 512}.0\12.5\-7.0"),
+        ):  # fmt: skip
+            text = value.encode() + b" " * (len(value) % 2)
+            item += struct.pack("<HHL", 0x3006, element, len(text)) + text
+        items += struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item
+    # of undefined length, as those around it are
+    at = encoded.index(struct.pack("<HHL", 0x3006, 0x0040, 0xFFFFFFFF)) + 8
+    encoded[at:at] = items
+    return bytes(encoded)
 
 
 @functools.cache
@@ -201,9 +208,13 @@ def _repeated_item(times: int) -> bytes:
     return _plain(0x00080060, b"CS", b"MR") + sequence + item * times
 
 
-def write_native(path: Path, size: int) -> int:
-    """Write a native multi-frame image of about `size` bytes of pixels; the size of the file."""
+def write_native(path: Path, size: int, number: int = 0) -> int:
+    """Write a native multi-frame image of about `size` bytes of pixels; the size of the file. Each
+    number has a SOP Instance UID of its own."""
     dataset = _real("emri_small.dcm")
+    dataset.PatientName, dataset.PatientID = "DOE^JOHN", "12345678"  # it has none
+    uid = f"{dataset.SOPInstanceUID[:-7]}{1_000_000 + number}"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
     frame = dataset.Rows * dataset.Columns * 2
     dataset.NumberOfFrames = min(size, LONGEST) // frame
     length = dataset.NumberOfFrames * frame
@@ -214,6 +225,27 @@ def write_native(path: Path, size: int) -> int:
         for start in range(0, length, len(NOISE)):
             file.write(NOISE[: min(len(NOISE), length - start)])
     return len(head) + length
+
+
+def write_encapsulated(path: Path, count: int = 10_000, size: int = 50_000) -> int:
+    """Write an encapsulated multi-frame image: so many fragments of `size` bytes, one a frame; the
+    size of the file."""
+    dataset = _real("color3d_jpeg_baseline.dcm")
+    dataset.NumberOfFrames = count
+    value = encapsulate([b"\0\0"])
+    dataset.PixelData = value
+    dataset["PixelData"].is_undefined_length = True
+    head = _encoded(dataset)[: -len(value) - 8]  # without its delimiter
+    offsets = struct.pack(f"<{count}L", *(i * (8 + size) for i in range(count)))
+    item = struct.Struct("<HHI")
+    with path.open("wb") as file:
+        file.write(head + item.pack(0xFFFE, 0xE000, len(offsets)) + offsets)
+        for i in range(count):
+            start = i * 997 % (len(NOISE) - size)
+            file.write(item.pack(0xFFFE, 0xE000, size) + b"\xff\xd8")
+            file.write(NOISE[start : start + size - 4] + b"\xff\xd9")
+        file.write(item.pack(0xFFFE, 0xE0DD, 0))
+        return file.tell()
 
 
 def instance_uid(data: bytes) -> bytes:

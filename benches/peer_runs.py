@@ -68,12 +68,14 @@ def dicom_anonymizer(src: str, dst: str) -> None:
 
 
 def deid(src: str, dst: str) -> None:
-    """The recipe that ships with it; one call for each file, as its documents show."""
+    """The recipe that ships with it, read once."""
+    from deid.config import DeidRecipe
     from deid.dicom import replace_identifiers
 
+    recipe = DeidRecipe()
     for path, new in outputs(src, dst):
         [dataset] = replace_identifiers(
-            dicom_files=[path], save=False, remove_private=True, strip_sequences=False
+            dicom_files=[path], deid=recipe, save=False, remove_private=True, strip_sequences=False
         )
         dataset.save_as(new)
 
@@ -112,6 +114,17 @@ def dcmodify(paths: str) -> list[str]:
     """The shell command that edits the files listed in `paths` in place, many at a time."""
     edits = [f"-ma '({tag})=ANON'" for tag in NAMES] + [f"-ma '({tag})='" for tag in EMPTIED]
     return ["sh", "-c", f"xargs dcmodify -nb -q -imt {' '.join(edits)} < {paths}"]
+
+
+def gdcmanon(src: object, dst: object) -> str:
+    """The shell command that does all of a folder."""
+    edits = [f"--replace {_short(tag)}=ANON" for tag in NAMES]
+    edits += [f"--empty {_short(tag)}" for tag in EMPTIED]
+    return f"gdcmanon --dumb -r -i {src} -o {dst} {' '.join(edits)}"
+
+
+def _short(tag: str) -> str:
+    return ",".join(part.lstrip("0") for part in tag.split(","))
 
 
 if __name__ == "__main__":

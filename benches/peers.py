@@ -16,18 +16,34 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import inputs
-from peer_runs import IMPORTED, PEERS, dcmodify
-from pipe import BIN, DCMVEIL, PYTHON, Runner, changed, default_cpus, default_folder
+from contest import (
+    DCMVEIL,
+    PYTHON,
+    Runner,
+    changed,
+    default_cpus,
+    default_folder,
+    empty,
+    in_turns,
+    ratios,
+    told_ratio,
+    workplace,
+    write_files,
+)
+from peer_runs import IMPORTED, PEERS, dcmodify, gdcmanon
 
 HERE = Path(__file__).resolve().parent
 SLOW = 20  # a peer in Python gets one file in so many
+FAST = {"gdcm", "fw_file_rs"}  # written in C++ and Rust: their start would count
+FLOOR = "open, pread, pwrite, close in C"
+COPY_LOOP = "read and write in Python"
+UNCHANGED = {"cp -r", COPY_LOOP, FLOOR, "fw_file_rs"}  # what changes nothing, by its nature
 
 
 class Folder:
@@ -43,16 +59,6 @@ class Folder:
         self.bytes = len(data)
 
 
-def write_files(folder: Path, data: bytes, count: int) -> None:
-    """So many files with SOP Instance UIDs of their own, 500 in a folder."""
-    old = inputs.instance_uid(data)
-    for number in range(count):
-        inside = folder / f"{number // 500:04}"
-        inside.mkdir(parents=True, exist_ok=True)
-        new = old[:-7] + b"%07d" % (1_000_000 + number)
-        (inside / f"{number % 500:04}").write_bytes(data.replace(old, new))
-
-
 class Contest:
     """Contestants over one folder."""
 
@@ -61,6 +67,7 @@ class Contest:
         self._folder = folder
         self._work = place / "work"
         self._list = place / "list"
+        self.changed: dict[str, int] = {}
         # name -> (inputs, in place, command)
         self.commands: dict[str, tuple[Path, bool, Callable[[Path, Path], str]]] = {
             "cp -r": (folder.all, False, lambda src, dst: f"cp -r {src} {dst}"),
@@ -74,71 +81,76 @@ class Contest:
             "dcmveil patch": (folder.all, True, lambda _, dst: f"{DCMVEIL} patch --quiet {dst}"),
         }  # fmt: skip
         if floor is not None:
-            self.commands["open, pread, pwrite, close in C"] = (
+            self.commands[FLOOR] = (
                 folder.all, True, lambda _, dst: f"{floor} < {self._list}",
             )  # fmt: skip
         if shutil.which("dcmodify"):
             edit = dcmodify(str(self._list))[-1]
             self.commands["dcmodify"] = (folder.all, True, lambda _, dst: edit)
+            self.commands["cp -r, then dcmodify"] = (
+                folder.all, False, lambda src, dst: f"cp -r {src} {dst} && {edit}",
+            )  # fmt: skip
+        if shutil.which("gdcmanon"):
+            self.commands["gdcmanon"] = (folder.all, False, gdcmanon)
+        self.commands[COPY_LOOP] = (
+            folder.all, False, lambda src, dst: f"{PYTHON} {HERE / 'copy_loop.py'} {src} {dst}",
+        )  # fmt: skip
         for name in PEERS:
             if importlib.util.find_spec(IMPORTED.get(name, name)) is not None:
                 run = f"{PYTHON} {HERE / 'peer_runs.py'} {name} {{src}} {{dst}}"
                 self.commands[name] = (
-                    folder.few, False, lambda src, dst, run=run: run.format(src=src, dst=dst),
+                    folder.all if name in FAST else folder.few, False,
+                    lambda src, dst, run=run: run.format(src=src, dst=dst),
                 )  # fmt: skip
 
     def run(self, rounds: int) -> dict[str, dict[str, Any]]:
-        names = list(self.commands)
-        taken: dict[str, list[float]] = {name: [] for name in names}
-        made: dict[str, int] = {}
-        for number in range(-1, rounds):  # the round before the first warms the caches
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                seconds = self._seconds(name)
-                if number >= 0:
-                    taken[name].append(seconds / self._count(name))
-                elif name != "cp -r":
-                    made[name] = self._changed(name)
-        return {name: self._told(name, taken, made) for name in names}
+        # "cp -r, then dcmodify" wants the list of what it will have copied
+        names = sorted(path.relative_to(self._folder.all) for path in files_in(self._folder.all))
+        self._list.write_text("".join(f"{self._work / name}\n" for name in names))
+        taken = in_turns(list(self.commands), self._once, rounds)
+        empty(self._work)
+        return {name: self._told(name, taken) for name in taken}
 
     def _count(self, name: str) -> int:
         return self._folder.count[self.commands[name][0]]
 
-    def _seconds(self, name: str) -> float:
+    def _once(self, name: str) -> float:
+        """Seconds a file."""
         src, in_place, command = self.commands[name]
-        shutil.rmtree(self._work, ignore_errors=True)
+        empty(self._work)
         if in_place:
-            shutil.copytree(src, self._work)
-            paths = sorted(str(path) for path in self._work.rglob("*") if path.is_file())
-            self._list.write_text("\n".join(paths) + "\n")
-        return self._runner.seconds(command(src, self._work))[0]
+            subprocess.run(["cp", "-r", src, self._work], check=True)
+        seconds = self._runner.seconds(command(src, self._work))[0]
+        if name not in self.changed:
+            self.changed[name] = self._changed(src)
+            if not self.changed[name] and name not in UNCHANGED:
+                raise SystemExit(f"{name} changed nothing")
+        return seconds / self._count(name)
 
-    def _changed(self, name: str) -> int:
-        """Elements changed in one file: a tool that failed in silence is no contestant."""
-        before = next(path for path in sorted(self.commands[name][0].rglob("*")) if path.is_file())
-        after = self._work / before.relative_to(self.commands[name][0])
+    def _changed(self, source: Path) -> int:
+        """How many elements of one file: a tool that failed in silence is no contestant."""
+        before = min(files_in(source))
+        after = self._work / before.relative_to(source)
         if not after.is_file():
-            found = sorted(path for path in self._work.rglob("*") if path.is_file())
-            after = found[0] if found else before
+            after = min(files_in(self._work), default=before)
         return changed(before, after)
 
-    def _told(
-        self, name: str, taken: dict[str, list[float]], made: dict[str, int]
-    ) -> dict[str, Any]:
+    def _told(self, name: str, taken: dict[str, list[float]]) -> dict[str, Any]:
         each = taken[name]
         ours = taken["dcmveil patch" if self.commands[name][1] else "dcmveil copy"]
-        ratios = [other / own for other, own in zip(each, ours, strict=True)]
-        low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
         return {
             "files": self._count(name),
             "microseconds": median(each) * 1e6,
             "files_per_second": 1 / median(each),
             "in_place": self.commands[name][1],
-            # how often dcmveil does what this one does once
-            "dcmveil_ratio": median(ratios),
-            "ratio_low": low,
-            "ratio_high": high,
-            "elements_changed": made.get(name, 0),
+            "elements_changed": self.changed[name],
+            **ratios(each, ours),  # how often dcmveil does what this one does once
         }
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder):
+        yield from (Path(where, name) for name in names)
 
 
 def built_floor(place: Path) -> Path | None:
@@ -152,27 +164,21 @@ def built_floor(place: Path) -> Path | None:
 
 
 def measure(folder: Path, cpus: str, *, quick: bool, rounds: int | None = None) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(dir=folder) as inside:
-        place = Path(inside)
-        key = place / "bench.key"
-        subprocess.run([BIN / "dcmveil", "key", "new", key], check=True)
+    result: dict[str, Any] = {"cpus": cpus, "folder": str(folder)}
+    kinds = [
+        ("mr", inputs.mr(), 500 if quick else 5000),
+        ("ct", inputs.ct(), 100 if quick else 1000),
+    ]
+    with workplace(folder) as (place, key):
         runner = Runner(key, cpus)
         floor = built_floor(place)
-        kinds = [
-            ("mr", inputs.mr(), 500 if quick else 5000),
-            ("ct", inputs.ct(), 100 if quick else 1000),
-        ]
-        result: dict[str, Any] = {"cpus": cpus, "folder": str(folder)}
         for name, data, count in kinds:
             files = Folder(place, name, data, count)
-            contest = Contest(runner, place, files, floor)
-            result[name] = {
-                "bytes": files.bytes,
-                "tools": contest.run(rounds or (1 if quick else 7)),
-            }
+            tools = Contest(runner, place, files, floor).run(rounds or (1 if quick else 5))
+            result[name] = {"bytes": files.bytes, "tools": tools}
             for made in files.count:
-                shutil.rmtree(made)
-        return result
+                empty(made)
+    return result
 
 
 def markdown(found: dict[str, Any]) -> list[str]:
@@ -193,8 +199,7 @@ def markdown(found: dict[str, Any]) -> list[str]:
             where = " (in place)" if tool["in_place"] else ""
             lines.append(
                 f"| `{name}`{where} | {tool['files_per_second']:.0f} | {tool['microseconds']:.0f} "
-                f"| {tool['dcmveil_ratio']:.2f} ({tool['ratio_low']:.2f}-{tool['ratio_high']:.2f}) "
-                f"| {tool['elements_changed'] or ''} |"
+                f"| {told_ratio(tool)} | {tool['elements_changed'] or ''} |"
             )
         lines.append("")
     return lines

@@ -1,10 +1,8 @@
-"""Whole processes: a pipe of gigabytes against cat, and one small file against other tools.
+"""Whole processes: pipes of gigabytes against cat and dd, and one small file against other tools.
 
-    python benches/pipe.py [--quick] [--rounds N] [--cpus 0,1] [--folder /dev/shm]
+    python benches/pipe.py [--quick] [--cpus 0,1] [--folder /dev/shm]
 
-Contestants take turns within a round, in another order each round, and are compared round by
-round: what else the machine does then hits all of them alike. Both sides of a comparison run on
-the same processors. `dcmveil` is the one installed beside this Python, as a wheel.
+Both sides of a comparison run on the same processors; contest.py says how they take turns.
 """
 
 from __future__ import annotations
@@ -14,22 +12,25 @@ import contextlib
 import importlib.util
 import json
 import os
-import shlex
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import median, quantiles
+from typing import Any
 
 import inputs
-import pydicom
-
-BIN = Path(sys.executable).parent
-PYTHON, DCMVEIL = str(BIN / "python"), str(BIN / "dcmveil")
-GIB = 1 << 30
+from contest import (
+    DCMVEIL,
+    GIB,
+    PYTHON,
+    Runner,
+    cell,
+    changed,
+    default_cpus,
+    default_folder,
+    ratios,
+    summary,
+    told_ratio,
+    workplace,
+)
 
 # What people do today with one small file. None of these does the same work as another: the
 # number of elements each one changed stands beside its time.
@@ -64,96 +65,71 @@ _GDCMANON = (
     "--empty 8,20 --empty 8,21 --empty 8,80 --empty 8,90"
 )
 
-
-def environment(key: Path) -> dict[str, str]:
-    """That of a user: bytecode is compiled and used, words are not translated."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DCMVEIL_", "PYTHON"))}
-    return kept | {"DCMVEIL_KEY_FILE": str(key), "LC_ALL": "C"}
+DD = "dd bs=1M status=none"
+# What the kernel alone can do: no byte is looked at.
+SPLICE = f"{PYTHON} -I -S -c 'import os\nwhile os.splice(0, 1, 1 << 20): pass'"
 
 
-class Runner:
-    """Runs shell commands on some processors and takes the time of each."""
-
-    def __init__(self, key: Path, cpus: str) -> None:
-        self._environment = environment(key)
-        self._pin = ["taskset", "-c", cpus] if shutil.which("taskset") and cpus else []
-
-    def seconds(self, command: str) -> tuple[float, float]:
-        """(elapsed, processor) seconds, all processes of the command together."""
-        start = time.perf_counter()
-        child = subprocess.Popen([*self._pin, "sh", "-c", command], env=self._environment)
-        _, status, used = os.wait4(child.pid, 0)
-        elapsed = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            raise SystemExit(f"failed with {child.returncode}: {command}")
-        return elapsed, used.ru_utime + used.ru_stime
-
-    def rounds(self, commands: dict[str, str], count: int) -> dict[str, list[tuple[float, float]]]:
-        names = list(commands)
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for number in range(-1, count):  # the round before the first warms the caches
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                result = self.seconds(commands[name])
-                if number >= 0:
-                    taken[name].append(result)
-        return taken
-
-    def peak(self, source: Path) -> int:
-        """Peak resident bytes of dcmveil in the middle of a pipe."""
-        # A process starts with the peak of the one it was forked from: that must be a small one.
-        measure = (
-            f"import resource, subprocess; subprocess.run(['{DCMVEIL}', '--quiet'], check=True, "
-            "stdout=subprocess.DEVNULL); "
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        command = f"cat {source} | {PYTHON} -c {shlex.quote(measure)}"
-        told = subprocess.check_output(["sh", "-c", command], env=self._environment)
-        return int(told) * 1024
+# -- long ones -------------------------------------------------------------------------------------
 
 
-def summary(taken: dict[str, list[tuple[float, float]]], base: str) -> dict[str, dict[str, float]]:
-    """Medians of each contestant, and the median of its ratios to the base in the same round."""
-    result = {}
-    for name, runs in taken.items():
-        elapsed = [run[0] for run in runs]
-        ratios = [a / b for (a, _), (b, _) in zip(runs, taken[base], strict=True)]
-        low, _, high = quantiles(ratios, n=4)
-        result[name] = {
-            "seconds": median(elapsed),
-            "least": min(elapsed),
-            "cpu_seconds": median(run[1] for run in runs),
-            "ratio": median(ratios),
-            "ratio_low": low,
-            "ratio_high": high,
-            "rounds": len(runs),
-        }
-    return result
+def long_pipes(runner: Runner, source: Path, rounds: int) -> dict[str, Any]:
+    """dcmveil in the place of a cat, at the end or in between."""
+    check(runner, source)
+    commands = {
+        "cat | cat": f"cat {source} | cat > /dev/null",
+        "cat | dcmveil": f"cat {source} | {DCMVEIL} --quiet > /dev/null",
+        "cat | cat again": f"cat {source} | cat > /dev/null",
+        "cat | dd bs=1M": f"cat {source} | {DD} > /dev/null",
+        "cat | cat | cat": f"cat {source} | cat | cat > /dev/null",
+        "cat | dcmveil | cat": f"cat {source} | {DCMVEIL} --quiet | cat > /dev/null",
+    }
+    taken = runner.rounds(commands, rounds)
+    result = summary(taken, "cat | cat")
+    last = "cat | dcmveil | cat"
+    elapsed = {name: [run[0] for run in runs] for name, runs in taken.items()}
+    result[last] |= ratios(elapsed[last], elapsed["cat | cat | cat"])
+    # in the middle of a pipe, as above
+    peak = runner.counted(f"cat {source} | {DCMVEIL} --quiet > /dev/null").peak
+    return {"bytes": source.stat().st_size, "peak_rss": peak, "pipes": result}
 
 
-def long_pipes(runner: Runner, folder: Path, gib: int, rounds: int) -> dict[str, object]:
-    """A native image of so many GiB: dcmveil in the place of a cat, at the end or in between."""
-    source = folder / "dcmveil-bench.dcm"
-    try:
-        size = inputs.write_native(source, gib * GIB)
+def pinned_pipes(key: Path, source: Path, cpus: str, rounds: int) -> dict[str, Any]:
+    """Each process on a processor of its own, and both on one. An output that is appended to cannot
+    be spliced into, so there dcmveil reads and writes, as cat does always."""
+    first, _, second = cpus.partition(",")
+    layouts = {"both on one": (first, first)}
+    if second:
+        layouts = {"each on its own": (first, second)} | layouts
+    runner = Runner(key, "")
+    found = {}
+    for layout, (one, other) in layouts.items():
+        sending = f"taskset -c {one} cat {source} | taskset -c {other}"
         commands = {
-            "cat | cat": f"cat {source} | cat > /dev/null",
-            "cat | dcmveil": f"cat {source} | {DCMVEIL} --quiet > /dev/null",
-            "cat | cat again": f"cat {source} | cat > /dev/null",
-            "cat | cat | cat": f"cat {source} | cat | cat > /dev/null",
-            "cat | dcmveil | cat": f"cat {source} | {DCMVEIL} --quiet | cat > /dev/null",
+            "cat | cat": f"{sending} cat >> /dev/null",
+            "cat | dcmveil, read and write": f"{sending} {DCMVEIL} --quiet >> /dev/null",
+            "cat | cat again": f"{sending} cat >> /dev/null",
+            "cat | dcmveil, splice": f"{sending} {DCMVEIL} --quiet > /dev/null",
         }
-        taken = runner.rounds(commands, rounds)
-        result = summary(taken, "cat | cat")
-        middle = summary(taken, "cat | cat | cat")["cat | dcmveil | cat"]
-        for name in ("ratio", "ratio_low", "ratio_high"):
-            result["cat | dcmveil | cat"][name] = middle[name]
-        return {"bytes": size, "peak_rss": runner.peak(source), "pipes": result}
-    finally:
-        source.unlink(missing_ok=True)
+        if hasattr(os, "splice"):
+            commands["cat | a bare loop of splice"] = f"{sending} {SPLICE} > /dev/null"
+        found[layout] = summary(runner.rounds(commands, rounds), "cat | cat")
+    return {"bytes": source.stat().st_size, "layouts": found}
 
 
-def small_file(runner: Runner, folder: Path, rounds: int) -> dict[str, object]:
+def check(runner: Runner, source: Path) -> None:
+    """The pipe that is timed gives a file of the same length with other values."""
+    made = source.with_suffix(".out")
+    runner.seconds(f"cat {source} | {DCMVEIL} --quiet > {made}")
+    if made.stat().st_size != source.stat().st_size or not changed(source, made, pixels=False):
+        raise SystemExit("the pipe did not rewrite its input")
+    made.unlink()
+
+
+# -- one small file --------------------------------------------------------------------------------
+
+
+def small_file(runner: Runner, folder: Path, rounds: int) -> dict[str, Any]:
     """One MR image of 10 KB, from file to file, process and all."""
     source = folder / "dcmveil-small.dcm"
     source.write_bytes(inputs.mr())
@@ -188,56 +164,100 @@ def _target(folder: Path, name: str) -> Path:
     return folder / f"{name.split()[0]}.dcm"
 
 
-def changed(before: Path, after: Path) -> int:
-    """How many elements were changed, removed or added, at any depth."""
-    one, two = (dict(_values(pydicom.dcmread(path))) for path in (before, after))
-    return sum(one.get(place) != two.get(place) for place in one.keys() | two.keys())
+# -- all -------------------------------------------------------------------------------------------
 
 
-def _values(dataset: pydicom.Dataset, inside: str = "") -> Iterator[tuple[str, str]]:
-    for element in [*getattr(dataset, "file_meta", ()), *dataset]:
-        if element.VR != "SQ":
-            yield f"{inside}{element.tag}", repr(element.value)
-            continue
-        for number, item in enumerate(element.value):
-            yield from _values(item, f"{inside}{element.tag}[{number}]")
-
-
-def measure(folder: Path, cpus: str, *, quick: bool) -> dict[str, object]:
-    with tempfile.TemporaryDirectory(dir=folder) as inside:
-        place = Path(inside)
-        key = place / "bench.key"
-        subprocess.run([BIN / "dcmveil", "key", "new", key], check=True)
+def measure(folder: Path, cpus: str, *, quick: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"cpus": cpus, "long": [], "pinned": {}}
+    with workplace(folder) as (place, key):
         runner = Runner(key, cpus)
-        long = [(1, 5)] if quick else [(1, 15), (4, 7)]
-        return {
-            "cpus": cpus,
-            "long": [long_pipes(runner, place, gib, rounds) for gib, rounds in long],
-            "small": small_file(runner, place, 7 if quick else 31),
-        }
+        source = place / "long.dcm"
+        for gib, rounds in [(1, 2)] if quick else [(1, 11), (4, 3)]:
+            inputs.write_native(source, gib * GIB)
+            found["long"].append(long_pipes(runner, source, rounds))
+            if gib == 1 and shutil.which("taskset"):
+                found["pinned"] = pinned_pipes(key, source, cpus, 1 if quick else 7)
+        inputs.write_encapsulated(source)
+        found["encapsulated"] = long_pipes(runner, source, 2 if quick else 11)
+        source.unlink()
+        found["small"] = small_file(runner, place, 5 if quick else 31)
+    return found
+
+
+def markdown(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for long in found["long"]:
+        lines += _long_table(long, found["cpus"], "native pixels")
+    if found["encapsulated"]:
+        lines += _long_table(found["encapsulated"], found["cpus"], "10,000 fragments")
+    if found["pinned"]:
+        size = found["pinned"]["bytes"]
+        lines += [
+            f"## A pipe of {size / GIB:.1f} GiB, each process pinned",
+            "",
+            "`cat file | X`; the ratio is to `cat | cat` of the same round, with its quartiles.",
+            "",
+        ]
+        for layout, pipes in found["pinned"]["layouts"].items():
+            lines += [f"{layout.capitalize()} of the processors {found['cpus']}:", ""]
+            lines += _pipes(pipes, size)
+    return lines + _small_table(found["small"])
+
+
+def _long_table(long: dict[str, Any], cpus: str, what: str) -> list[str]:
+    return [
+        f"## A pipe of {long['bytes'] / GIB:.1f} GiB, {what}",
+        "",
+        "`cat file | X > /dev/null`, all on processors "
+        f"{cpus}. Peak resident memory of dcmveil: {long['peak_rss'] / 1e6:.1f} MB.",
+        "The ratio is to `cat | cat` of the same round, where there is a third process to",
+        "`cat | cat | cat`; behind it the quartiles. `again` shows the noise.",
+        "",
+        *_pipes(long["pipes"], long["bytes"]),
+    ]
+
+
+def _pipes(pipes: dict[str, Any], size: int) -> list[str]:
+    return [
+        "| pipe | s | least s | processor s | GB/s | ratio |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {cell(name)} | {one['seconds']:.2f} | {one['least']:.2f} "
+            f"| {one['cpu_seconds']:.2f} | {size / one['seconds'] / 1e9:.2f} | {told_ratio(one)} |"
+            for name, one in pipes.items()
+        ),
+        "",
+    ]
+
+
+def _small_table(small: dict[str, Any]) -> list[str]:
+    return [
+        f"## One file of {small['bytes'] / 1000:.0f} KB, whole processes",
+        "",
+        "No two of these do the same work: see how many elements each changed, removed or added,",
+        "and `benches/pipe.py` for what each was told.",
+        "",
+        "| command | ms | least ms | processor ms | elements changed |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {cell(name)} | {one['seconds'] * 1e3:.1f} | {one['least'] * 1e3:.1f} "
+            f"| {one['cpu_seconds'] * 1e3:.1f} | {one.get('elements_changed', '')} |"
+            for name, one in small["tools"].items()
+        ),
+        "",
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="1 GiB alone, few rounds")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="1 GiB and 0.5, few rounds")
     parser.add_argument("--cpus", default=default_cpus(), help="processors for all contestants")
     parser.add_argument("--folder", type=Path, default=default_folder(), help="for the inputs")
-    arguments = parser.parse_args()
-    result = measure(arguments.folder, arguments.cpus, quick=arguments.quick)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    found = measure(given.folder, given.cpus, quick=given.quick)
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(result, indent=1))
-
-
-def default_cpus() -> str:
-    """Two of the processors that we may use: one for each end of a pipe."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return ",".join(map(str, allowed[:2]))
-
-
-def default_folder() -> Path:
-    """In memory, so that no disk is measured."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else Path(tempfile.gettempdir())
+        print(json.dumps(found, indent=1) if given.json else "\n".join(markdown(found)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """Run the benchmarks; keep what they found in benches/results/DATE-HOST/, with host and versions.
 
-python benches/record.py            all of them, recorded
-python benches/record.py --quick    within two minutes, printed and not recorded
+python benches/record.py                     all of them, recorded
+python benches/record.py --only peers,pipe   these; the others stay as they are in the folder
+python benches/record.py --quick             within two minutes, printed and not recorded
+
+The folder is written after each part, so a part that fails loses no other. --folder names another
+one, to go on with the record of yesterday.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -15,14 +20,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cold
+import large
 import peers
 import pipe
+import scaling
 import trees
+from contest import cell, default_cpus, default_folder
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (
@@ -35,32 +46,71 @@ PROGRAMS = {"cat": "--version", "dcmodify": "--version", "gdcmanon": "--version"
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="within two minutes; not recorded")
-    arguments = parser.parse_args()
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--folder", type=Path, help="of the results (default: of today)")
+    given = parser.parse_args()
+    wanted = given.only.split(",")
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     host = about_host()
-    print(f"{host['cpu']}, {host['cores']} cores, load {host['load']}", file=sys.stderr)
-    results = {"date": date.today().isoformat(), "host": host, "versions": versions()}
-    results |= {"machine": machine(quick=arguments.quick)} | measured(quick=arguments.quick)
-    text = "\n".join(markdown(results))
-    print(text)
-    if not arguments.quick:
-        kind = re.sub(r"[^a-z0-9]+", "-", f"{host['cpu']} {host['cores']} cores".lower()).strip("-")
-        folder = HERE / "results" / f"{results['date']}-{kind}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        (folder / "README.md").write_text(text)
+    folder = given.folder or HERE / "results" / name_of(host)
+    if given.quick:
+        results = fresh(host)
+        for name in wanted:
+            add(results, name, quick=True)
+        print("\n".join(markdown(results)))
+        return
+    results = fresh(host) if len(wanted) == len(PARTS) else read(folder, host)
+    for name in wanted:
+        add(results, name, quick=False)
+        write(folder, results)
+    if importlib.util.find_spec("matplotlib") is not None:
+        import charts
+
+        charts.draw(folder)
+    else:
+        print("matplotlib is not installed: no charts", file=sys.stderr)
+    print(folder)
 
 
-def measured(*, quick: bool) -> dict[str, Any]:
-    """What is measured as whole processes."""
-    memory, cpus = pipe.default_folder(), pipe.default_cpus()
-    found: dict[str, Any] = {
-        "pipe": pipe.measure(memory, cpus, quick=quick),
-        "peers": peers.measure(memory, cpus.split(",")[0], quick=quick),
-        "trees": trees.measure([memory], quick=quick),
+def fresh(host: dict[str, Any]) -> dict[str, Any]:
+    return {"date": date.today().isoformat(), "host": host, "versions": {}, "parts": {}}
+
+
+def name_of(host: dict[str, Any]) -> str:
+    kind = re.sub(r"[^a-z0-9]+", "-", f"{host['cpu']} {host['cores']} cores".lower()).strip("-")
+    return f"{date.today().isoformat()}-{kind}"
+
+
+def add(results: dict[str, Any], name: str, *, quick: bool) -> None:
+    """One part, and under what circumstances it was measured."""
+    load = os.getloadavg()[0]
+    start = time.perf_counter()
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    results[name] = PARTS[name][0](quick)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{name}: {minutes:.1f} minutes, load {load:.1f} before", file=sys.stderr, flush=True)
+    results["versions"] = versions()
+    results["parts"][name] = {
+        "date": date.today().isoformat(),
+        "commit": commit_of(HERE.parent),
+        # how much else ran: a busy machine shows in the quartiles
+        "load": round(load, 1),
+        "minutes": round(minutes, 1),
     }
-    for disk in () if quick else trees.default_folders()[1:]:
-        found["trees"] += trees.measure([disk], quick=False, files=10_000, rounds=3)
-    return found
+
+
+def read(folder: Path, host: dict[str, Any]) -> dict[str, Any]:
+    """What the folder holds already; of a record that was not made of parts, nothing."""
+    kept = folder / "results.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    return found if "parts" in found else fresh(host)
+
+
+def write(folder: Path, results: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "README.md").write_text("\n".join(markdown(results)))
 
 
 def about_host() -> dict[str, Any]:
@@ -72,8 +122,6 @@ def about_host() -> dict[str, Any]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
-        # how much else ran: a busy machine shows in the quartiles
-        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -134,60 +182,21 @@ def markdown(results: dict[str, Any]) -> list[str]:
     lines = [
         f"# dcmveil {results['versions']['dcmveil']}, {results['date']}",
         "",
-        f"{host['cpu']}, {host['cores']} cores, {host['kernel']}; load {host['load']} before.",
+        f"{host['cpu']}, {host['cores']} cores, {host['kernel']}.",
         ", ".join(f"{name} {number}" for name, number in results["versions"].items()) + ".",
         "Made by `make bench`. Medians; `results.json` has the rest.",
         "",
-    ]
-    for long in results["pipe"]["long"]:
-        lines += _long_table(long, results["pipe"]["cpus"])
-    lines += _small_table(results["pipe"]["small"])
-    lines += peers.markdown(results["peers"])
-    lines += trees.markdown(results["trees"])
-    return lines + _machine_table(results["machine"])
-
-
-def _long_table(long: dict[str, Any], cpus: str) -> list[str]:
-    return [
-        f"## A pipe of {long['bytes'] / 2**30:.1f} GiB",
-        "",
-        "`cat file | X > /dev/null`, all on processors "
-        f"{cpus}. Peak resident memory of dcmveil: {long['peak_rss'] / 1e6:.1f} MB.",
-        "The ratio is to `cat | cat` of the same round, where there is a third process to",
-        "`cat | cat | cat`; behind it the quartiles. `again` shows the noise.",
-        "",
-        "| pipe | s | least s | processor s | GB/s | ratio |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {_cell(name)} | {one['seconds']:.2f} | {one['least']:.2f} "
-            f"| {one['cpu_seconds']:.2f} | {long['bytes'] / one['seconds'] / 1e9:.2f} "
-            f"| {one['ratio']:.2f} ({one['ratio_low']:.2f}-{one['ratio_high']:.2f}) |"
-            for name, one in long["pipes"].items()
-        ),
-        "",
-    ]
-
-
-def _cell(text: str) -> str:
-    return "`" + text.replace("|", r"\|") + "`"
-
-
-def _small_table(small: dict[str, Any]) -> list[str]:
-    return [
-        f"## One file of {small['bytes'] / 1000:.0f} KB, whole processes",
-        "",
-        "No two of these do the same work: see how many elements each changed, removed or added,",
-        "and `benches/pipe.py` for what each was told.",
-        "",
-        "| command | ms | least ms | processor ms | elements changed |",
+        "| part | date | commit | load before | minutes |",
         "|---|---|---|---|---|",
-        *(
-            f"| {_cell(name)} | {one['seconds'] * 1e3:.1f} | {one['least'] * 1e3:.1f} "
-            f"| {one['cpu_seconds'] * 1e3:.1f} | {one.get('elements_changed', '')} |"
-            for name, one in small["tools"].items()
-        ),
-        "",
     ]
+    parts = [name for name in PARTS if name in results["parts"]]
+    for name in parts:
+        cells = results["parts"][name].values()
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
+    lines.append("")
+    for name in parts:
+        lines += PARTS[name][1](results[name])
+    return lines
 
 
 def _machine_table(found: dict[str, Any]) -> list[str]:
@@ -206,9 +215,26 @@ def _machine_table(found: dict[str, Any]) -> list[str]:
                 f"{one['min'] * 1e9 / one['elements']:.0f}",
                 f"{one['bytes'] / one['median'] / 1e9:.2f}",
             ]
-        lines.append(f"| {_cell(name)} | {' | '.join(cells)} |")
+        lines.append(f"| {cell(name)} | {' | '.join(cells)} |")
     return [*lines, ""]
 
+
+# A name: how it is measured, and how it is told.
+PARTS: dict[str, tuple[Callable[[bool], Any], Callable[[Any], list[str]]]] = {
+    "pipe": (
+        lambda quick: pipe.measure(default_folder(), default_cpus(), quick=quick),
+        pipe.markdown,
+    ),
+    "peers": (
+        lambda quick: peers.measure(default_folder(), default_cpus().split(",")[0], quick=quick),
+        peers.markdown,
+    ),
+    "trees": (lambda quick: trees.both(quick=quick), trees.markdown),
+    "large": (lambda quick: large.both(quick=quick), large.markdown),
+    "scaling": (lambda quick: scaling.measure(default_folder(), quick=quick), scaling.markdown),
+    "cold": (lambda quick: cold.on_disk(quick=quick), cold.markdown),
+    "machine": (lambda quick: machine(quick=quick), _machine_table),
+}
 
 if __name__ == "__main__":
     main()

@@ -5,10 +5,16 @@ pytest benches --benchmark-only          (record.py keeps the results)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import inputs
 import pytest
+from contest import default_folder
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import dcmveil
@@ -143,6 +149,47 @@ def _note_rates(benchmark: BenchmarkFixture, elements: int, size: int) -> None:
             ns_per_element=round(median * 1e9 / elements, 2),
             gb_per_s=round(size / median / 1e9, 3),
         )
+
+
+FACES: dict[str, Callable[[dcmveil.Veil, Path, Path], object]] = {
+    "copy": lambda veil, src, dst: veil.copy(src, dst),
+    "patch": lambda veil, src, dst: veil.patch(dst),
+    "stream": lambda veil, src, dst: veil.stream(src.open("rb", 0), dst.open("wb", 0)),
+    "reader": lambda veil, src, dst: dst.write_bytes(veil.reader(src.open("rb", 0)).read()),
+    "plan": lambda veil, src, dst: sum(1 for _ in veil.plan(src)),
+    "tar": lambda veil, src, dst: veil.tar(src.with_suffix(".tar").open("rb"), dst.open("wb")),
+    "zip": lambda veil, src, dst: veil.tar(src.with_suffix(".zip").open("rb"), dst.open("wb")),
+}
+
+
+@pytest.mark.parametrize(("face", "name"), [(face, n) for n in ("mr", "ct") for face in FACES])
+def test_face(
+    benchmark: BenchmarkFixture, veil: dcmveil.Veil, memory: Path, face: str, name: str
+) -> None:
+    """One file by each face, its opening and closing with it; an archive has it as its only
+    member."""
+    src, dst = memory / "in.dcm", memory / "out.dcm"
+    src.write_bytes(INPUTS[name]())
+    with tarfile.open(src.with_suffix(".tar"), "w") as tar:
+        tar.add(src, "in.dcm")
+    with zipfile.ZipFile(src.with_suffix(".zip"), "w") as archive:
+        archive.write(src, "in.dcm")
+
+    def fresh() -> None:
+        if face == "patch":
+            shutil.copy(src, dst)
+        else:
+            dst.unlink(missing_ok=True)
+
+    benchmark.pedantic(FACES[face], (veil, src, dst), setup=fresh, rounds=200, warmup_rounds=5)
+    if face != "plan":
+        assert dst.read_bytes() not in (b"", src.read_bytes())
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=default_folder()) as folder:
+        yield Path(folder)
 
 
 def test_veil(benchmark: BenchmarkFixture) -> None:

@@ -1,8 +1,7 @@
-"""Folders and large files: dcmveil copy and patch with one process and two, against cp.
+"""Folders of files: dcmveil copy and patch with one process and more, against cp and a copy loop.
 
     python benches/trees.py [--quick] [--folder DIR ...] [--rounds N] [--files N]
 
-Contestants take turns within a round, in another order each round, and are compared round by round.
 What works in place gets a fresh copy, which is not timed. Both a folder in memory and one on a disk
 are measured: in memory the processor counts, on a disk the file system too. Nothing is synced.
 """
@@ -10,31 +9,48 @@ are measured: in memory the processor counts, on a disk the file system too. Not
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import shutil
+import re
 import subprocess
-import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import inputs
-from peers import write_files
-from pipe import BIN, DCMVEIL, GIB, default_folder, environment
+from contest import (
+    DCMVEIL,
+    PYTHON,
+    changed,
+    default_folder,
+    default_folders,
+    empty,
+    environment,
+    in_turns,
+    ratios,
+    summary,
+    told_ratio,
+    workplace,
+    write_files,
+)
+from peers import COPY_LOOP, HERE, files_in
 
-POLL = 0.05  # seconds between two looks at the memory of a run
+POLL = 0.02  # seconds between two looks at the memory of a run
 MANY = 20_000  # files of a tree that needs no round to warm the caches
-KINDS = ("mr", "ct", "large")
+KINDS = ("mr", "ct")
+JOBS = (1, 2, 4)
 Command = tuple[bool, Callable[[Path, Path], list[str]]]  # in place; the command
 
 
-def contestants(jobs: tuple[int, ...] = (1, 2)) -> dict[str, Command]:
+def contestants(jobs: tuple[int, ...] = JOBS) -> dict[str, Command]:
+    loop = [PYTHON, str(HERE / "copy_loop.py")]
     found: dict[str, Command] = {
-        "cp -r": (False, lambda src, dst: ["cp", "-r", str(src), str(dst)])
+        "cp -r": (False, lambda src, dst: ["cp", "-r", str(src), str(dst)]),
+        COPY_LOOP: (False, lambda src, dst: [*loop, str(src), str(dst)]),
     }
     for n in jobs:
         copying = [DCMVEIL, "copy", "--quiet", f"-j{n}"]
@@ -52,67 +68,88 @@ class Contest:
         self._source = source
         self._work = work
         self._commands = commands
+        self._count = sum(1 for _ in files_in(source))
+        self._first = min(files_in(source))
         self.peak: dict[str, int] = {}
 
     def run(self, rounds: int, warm: bool = True) -> dict[str, dict[str, float]]:
-        names = list(self._commands)
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for number in range(-1 if warm else 0, rounds):  # the round before the first warms caches
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                seconds = self._once(name)
-                if number >= 0:
-                    taken[name].append(seconds)
-        self._clear()
-        return {name: self._told(name, taken) for name in names}
-
-    def _told(self, name: str, taken: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
-        pairs = list(zip(taken[name], taken["cp -r"], strict=True))
-        ratios = [own[0] / other[0] for own, other in pairs]
-        low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
-        return {
-            "seconds": median(one[0] for one in taken[name]),
-            "least": min(one[0] for one in taken[name]),
-            "cpu_seconds": median(one[1] for one in taken[name]),
-            "ratio": median(ratios),
-            "ratio_low": low,
-            "ratio_high": high,
-            "cpu_ratio": median(own[1] / max(other[1], 1e-3) for own, other in pairs),
-            "rounds": len(ratios),
-            "peak_rss": self.peak[name],
-        }
-
-    def _clear(self) -> None:
-        # Not shutil.rmtree: it takes longer than what is measured.
-        subprocess.run(["rm", "-rf", self._work], check=True)
+        taken = in_turns(list(self._commands), self._once, rounds, warm=warm)
+        empty(self._work)
+        found = summary(taken, "cp -r")
+        for name, one in found.items():
+            one["peak_rss"] = self.peak[name]
+            alone = re.sub(r"-j \d+", "-j 1", name)
+            if alone != name and alone in taken:
+                times = ([run[0] for run in taken[each]] for each in (name, alone))
+                one["ratio_to_one"] = ratios(*times)["ratio"]
+            one["cpu_ratio"] = median(
+                own[1] / max(other[1], 1e-3)
+                for own, other in zip(taken[name], taken["cp -r"], strict=True)
+            )
+        return found
 
     def _once(self, name: str) -> tuple[float, float]:
         in_place, command = self._commands[name]
-        self._clear()
+        empty(self._work)
         if in_place:
             subprocess.run(["cp", "-r", self._source, self._work], check=True)
+        self._prepare()
         start = time.perf_counter()
         child = subprocess.Popen(command(self._source, self._work), env=self._environment)
-        self.peak[name] = max(self.peak.get(name, 0), watched(child.pid))
+        with watched(child.pid) as peak:
+            # it can still be asked about, until it is waited for
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            elapsed = time.perf_counter() - start
+        self.peak[name] = max(self.peak.get(name, 0), *peak)
+        self._ended(name, child.pid)
         _, status, used = os.wait4(child.pid, 0)
-        elapsed = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise SystemExit(f"failed with {child.returncode}: {name}")
+        self._check(name)
         return elapsed, used.ru_utime + used.ru_stime
 
+    def _prepare(self) -> None:
+        """Right before a contestant starts."""
 
-def watched(pid: int) -> int:
-    """The most memory, in bytes, that a process and its children had together (proportional set
-    size: pages that they share count once), until the process ends."""
-    most = 0
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except OSError:
-            break
-        most = max(most, sum(map(_proportional, [str(pid), *children])))
-        time.sleep(POLL)
-    return most
+    def _ended(self, name: str, pid: int) -> None:
+        """When it has ended, and was not waited for."""
+
+    def _check(self, name: str) -> None:
+        """As many files as before, and dcmveil has changed them."""
+        made = list(files_in(self._work))
+        if len(made) != self._count:
+            raise SystemExit(f"{name} made {len(made)} files")
+        if name.startswith(("copy", "patch")):
+            same = self._work / self._first.relative_to(self._source)
+            after = same if same.is_file() else made[0]
+            if not changed(self._first, after, pixels=False):
+                raise SystemExit(f"{name} changed nothing")
+
+
+@contextlib.contextmanager
+def watched(pid: int) -> Iterator[list[int]]:
+    """The memory, in bytes, that a process and its children have together (proportional set size:
+    pages that they share count once), again and again. In a thread, so that the end of the process
+    is seen at once."""
+    seen = [0]
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(POLL):
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except OSError:
+                return
+            seen.append(sum(map(_proportional, [str(pid), *children])))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _proportional(pid: str) -> int:
@@ -125,71 +162,7 @@ def _proportional(pid: str) -> int:
     return 0
 
 
-# -- one large file --------------------------------------------------------------------------------
-
-# Runs a command and prints its seconds and what /proc says it read and wrote.
-_COUNT = """
-import os, subprocess, sys, time
-start = time.perf_counter()
-child = subprocess.Popen(sys.argv[1:])
-os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-seconds = time.perf_counter() - start
-print(seconds, open(f"/proc/{child.pid}/io").read().split())
-sys.exit(child.wait())
-"""
-
-
-def large(key: Path, place: Path, gib: float, rounds: int) -> dict[str, Any]:
-    """A native multi-frame image of so many GiB: copy against cp, and what patch touches."""
-    source = place / "large"
-    source.mkdir()
-    size = inputs.write_native(source / "large.dcm", int(gib * GIB))
-    commands = {
-        name: command
-        for name, command in contestants((1,)).items()
-        if not name.startswith("patch")
-    }  # fmt: skip
-    commands["cp -r again"] = commands["cp -r"]
-    found: dict[str, Any] = {
-        "bytes": size,
-        "tools": Contest(key, source, place / "work", commands).run(rounds),
-    }
-    patched = [counted(key, [DCMVEIL, "patch", "--quiet", str(source / "large.dcm")])
-               for _ in range(max(3, rounds))]  # fmt: skip
-    small = source / "small.dcm"
-    small.write_bytes(inputs.mr())
-    nothing = [counted(key, [DCMVEIL, "patch", "--quiet", str(small)])
-               for _ in range(max(3, rounds))]  # fmt: skip
-    found["patch"] = {
-        "seconds": median(one[0] for one in patched),
-        "small_seconds": median(one[0] for one in nothing),
-        "read": max(one[1] for one in patched),
-        "small_read": median(one[1] for one in nothing),
-        "written": max(one[2] for one in patched),
-    }
-    shutil.rmtree(source)
-    return found
-
-
-def counted(key: Path, command: list[str]) -> tuple[float, int, int]:
-    """(seconds, bytes read, bytes written) of a process, by all its system calls."""
-    told = subprocess.check_output(
-        [sys.executable, "-c", _COUNT, *command], text=True, env=environment(key)
-    )
-    last = told.splitlines()[-1]
-    seconds, _, rest = last.partition(" ")
-    words = rest.strip("[]").replace("'", "").replace(",", "").split()
-    values = dict(zip(words[::2], words[1::2], strict=True))
-    return float(seconds), int(values["rchar:"]), int(values["wchar:"])
-
-
 # -- all -------------------------------------------------------------------------------------------
-
-
-def default_folders() -> list[Path]:
-    """One in memory and one on a disk."""
-    memory, disk = default_folder(), Path(tempfile.gettempdir())
-    return [memory] if memory == disk else [memory, disk]
 
 
 def measure(
@@ -201,16 +174,13 @@ def measure(
     kinds: tuple[str, ...] = KINDS,
 ) -> list[dict[str, Any]]:
     found = []
+    usual = [
+        ("mr", inputs.mr(), files or (1_000 if quick else 100_000), 1 if quick else 2),
+        ("ct", inputs.ct(), 50 if quick else 1_000, 1 if quick else 5),
+    ]
     for folder in folders:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="dcmveil-bench-") as inside:
-            place = Path(inside)
-            key = place / "bench.key"
-            subprocess.run([BIN / "dcmveil", "key", "new", key], check=True)
-            one: dict[str, Any] = {"folder": str(folder), "trees": {}}
-            usual = [
-                ("mr", inputs.mr(), files or (1_000 if quick else 100_000), 1 if quick else 3),
-                ("ct", inputs.ct(), 50 if quick else 1_000, 1 if quick else 7),
-            ]
+        one: dict[str, Any] = {"folder": str(folder), "trees": {}}
+        with workplace(folder) as (place, key):
             for name, data, count, few in usual:
                 if name not in kinds:
                     continue
@@ -222,12 +192,16 @@ def measure(
                     "bytes": len(data),
                     "tools": contest.run(rounds or few, warm=count < MANY),
                 }
-                subprocess.run(["rm", "-rf", source], check=True)
-                print(json.dumps({folder.name: one["trees"][name]}), file=sys.stderr)
-            if "large" in kinds:
-                gib = 1 / 8 if quick else 1
-                one["large"] = large(key, place, gib, rounds or (1 if quick else 9))
-            found.append(one)
+                empty(source)
+        found.append(one)
+    return found
+
+
+def both(*, quick: bool) -> list[dict[str, Any]]:
+    """In memory, and fewer on a disk."""
+    found = measure([default_folder()], quick=quick)
+    if not quick:
+        found += measure(default_folders()[1:], quick=False, files=5_000, rounds=3)
     return found
 
 
@@ -240,42 +214,27 @@ def markdown(found: list[dict[str, Any]]) -> list[str]:
                 "",
                 f"Rounds: {tree['tools']['cp -r']['rounds']}; start-up included. Ratios are to "
                 "`cp -r` of the same round,",
-                "with their quartiles. Memory: the peak of all processes of a run.",
+                "with their quartiles; with more than one process there is one to `-j 1`, too. "
+                "Memory: the peak",
+                "of all processes of a run.",
                 "",
-                "| run | s | least s | processor s | files/s | ratio | processor ratio | MB |",
-                "|---|---|---|---|---|---|---|---|",
+                "| run | s | least s | processor s | files/s | ratio | to `-j 1` | processor ratio "
+                "| MB |",
+                "|---|---|---|---|---|---|---|---|---|",
             ]
             for name, tool in tree["tools"].items():
+                to_one = f"{tool['ratio_to_one']:.2f}" if "ratio_to_one" in tool else ""
                 lines.append(
-                    f"| `{name}` | {_times(tool)} | {tree['files'] / tool['seconds']:.0f} "
-                    f"| {_ratio(tool)} | {tool['cpu_ratio']:.1f} | {tool['peak_rss'] / 1e6:.1f} |"
+                    f"| `{name}` | {times(tool)} | {tree['files'] / tool['seconds']:.0f} "
+                    f"| {told_ratio(tool)} | {to_one} | {tool['cpu_ratio']:.1f} "
+                    f"| {tool['peak_rss'] / 1e6:.1f} |"
                 )
             lines.append("")
-        if "large" not in one:
-            continue
-        big, patch = one["large"], one["large"]["patch"]
-        lines += [
-            f"## One file of {big['bytes'] / 2**30:.2f} GiB in `{one['folder']}`",
-            "",
-            "| run | s | least s | processor s | ratio |",
-            "|---|---|---|---|---|",
-            *(f"| `{n}` | {_times(t)} | {_ratio(t)} |" for n, t in big["tools"].items()),
-            "",
-            f"`dcmveil patch` of it: {patch['seconds'] * 1e3:.0f} ms, "
-            f"{patch['read'] / 1e3:.0f} KB read, {patch['written'] / 1e3:.1f} KB written in all;",
-            f"of a file of 10 KB: {patch['small_seconds'] * 1e3:.0f} ms, "
-            f"{patch['small_read'] / 1e3:.0f} KB read, which is the program's own start.",
-            "",
-        ]
     return lines
 
 
-def _times(tool: dict[str, float]) -> str:
+def times(tool: dict[str, float]) -> str:
     return f"{tool['seconds']:.2f} | {tool['least']:.2f} | {tool['cpu_seconds']:.2f}"
-
-
-def _ratio(tool: dict[str, float]) -> str:
-    return f"{tool['ratio']:.2f} ({tool['ratio_low']:.2f}-{tool['ratio_high']:.2f})"
 
 
 def main() -> None:

@@ -1,14 +1,18 @@
 """One way to run the command for all tests of it: a real process, real pipes, real files.
 
-`run` starts the installed program. `run_forked` calls main(arguments) in a fork of this process
-with the same three descriptors: ten times as fast, for tests that need hundreds of runs.
+`run` starts the installed program. `run_forked` calls main(arguments) in a fork of a process that
+has it loaded, with the same three descriptors: ten times as fast, for tests that need many runs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
+import importlib
+import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -83,28 +87,70 @@ def run(
     return Result(done.returncode, out, done.stderr.decode())
 
 
-def run_forked(folder: Path, data: bytes, *arguments: str | Path) -> Result:
-    """Run main(arguments) in a fork, from file to file."""
+# The nth call of a function of the program at which it dies: module, class or "", function, n.
+Death = tuple[str, str, str, int]
+
+
+def run_forked(
+    folder: Path, data: bytes, *arguments: str | Path, die: Death | None = None
+) -> Result:
+    """Run main(arguments) in a fork of a small process that has the program loaded, from file to
+    file. die: it kills itself there."""
     src, dst, err = (folder / name for name in ("forked.in", "forked.out", "forked.err"))
     src.write_bytes(data)
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _become_main(src, dst, err, list(map(str, arguments)))
-    _, status = os.waitpid(child, 0)
-    return Result(os.waitstatus_to_exitcode(status), dst.read_bytes(), err.read_text())
+    request = {
+        "files": [str(src), str(dst), str(err)],
+        "arguments": [str(argument) for argument in arguments],
+        "environment": dict(os.environ),
+        "die": die,
+    }
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    code = int(server.stdout.readline())
+    return Result(code, dst.read_bytes(), err.read_text())
 
 
-def _become_main(src: Path, dst: Path, err: Path, arguments: list[str]) -> None:
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """It is not this process that forks: it may have grown large, and each fork takes a copy of
+    what says where its memory is. It ends when its pipe does."""
+    return subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def _serve() -> None:
+    import dcmveil.cli.files
+    import dcmveil.trees  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become_main(request)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _become_main(request: dict[str, Any]) -> None:
     code = 99  # a number that main never returns: it raised
+    src, dst, err = request["files"]
     try:
         os.dup2(os.open(src, os.O_RDONLY), 0)
         os.dup2(os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        if request["die"]:
+            _die_at(*request["die"])
         from dcmveil.cli import main
 
-        code = main(arguments)
+        code = main(request["arguments"])
     except BaseException:
         import traceback
 
@@ -112,3 +158,22 @@ def _become_main(src: Path, dst: Path, err: Path, arguments: list[str]) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _die_at(module: str, owner: str, name: str, count: int) -> None:
+    place: Any = importlib.import_module(module)
+    place = getattr(place, owner) if owner else place
+    real = getattr(place, name)
+
+    def wrapped(*values: Any, **more: Any) -> Any:
+        nonlocal count
+        count -= 1
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*values, **more)
+
+    setattr(place, name, wrapped)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -4,7 +4,6 @@ a short time. What a power cut leaves cannot be made here; the order of the call
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 import random
 import re
@@ -13,7 +12,6 @@ import signal
 import subprocess
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,20 +92,8 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
     """Run the program, which dies of SIGKILL at the n-th call of a function of ours. Whether it
     was killed there."""
     module, _, inner = owner.partition(".")
-    place: Any = importlib.import_module(f"dcmveil.{PLACES[module]}.{module}")
-    place = getattr(place, inner) if inner else place
-    real = getattr(place, name)
-
-    def wrapped(*values: Any, **more: Any) -> Any:
-        nonlocal count
-        count -= 1
-        if count == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*values, **more)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(place, name, wrapped)
-        done = run_forked(folder, b"", *arguments)
+    death = (f"dcmveil.{PLACES[module]}.{module}", inner, name, count)
+    done = run_forked(folder, b"", *arguments, die=death)
     assert done.code in (0, -signal.SIGKILL), done.err
     return done.code != 0
 
@@ -191,7 +177,7 @@ def test_a_crosswalk_loses_nothing(
     wanted, undisturbed = tmp_path / "wanted", tmp_path / "undisturbed.csv"
     plain = ["copy", source, wanted, "--keep-names", "--key-file", key]
     assert run_forked(tmp_path, b"", *plain, "--crosswalk", undisturbed).code == 0
-    killed = 0
+    died = 0
     for count in (1, 2, 35):  # the last one is in the second batch
         place, walk = tmp_path / f"place{count}", tmp_path / f"walk{count}.csv"
         more = ["--key-file", key, "--crosswalk", walk, "--resume"]
@@ -202,16 +188,16 @@ def test_a_crosswalk_loses_nothing(
             shutil.copytree(source, place)
             arguments = ["patch", place, *more]
         if owner:
-            killed += die_at(tmp_path, owner, name, count, *arguments)
+            died += die_at(tmp_path, owner, name, count, *arguments)
         else:
             writes = request.getfixturevalue("deadly_writes")
-            killed += die_at_a_write(writes, count, *arguments)
+            died += die_at_a_write(writes, count, *arguments)
         done = run_forked(tmp_path, b"", *arguments)
         assert done.code == 0, done.err
         assert read_tree(place) == read_tree(wanted)
         assert rows_of(walk) == rows_of(undisturbed)
         assert not leftovers(place)
-    assert killed
+    assert died
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

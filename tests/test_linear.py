@@ -147,7 +147,7 @@ def check(run: Run, make: Callable[[int], bytes], n: int) -> None:
     (items, 20_000), (items_before_patient_id, 20_000), (undefined_items, 20_000),
     (items_in_un, 20_000), (un_in_un, 2_000), (private_blocks, 1_000), (fragments, 50_000),
     (delimiters, 50_000), (unknown_vrs, 20_000), (long_text, LARGE), (tail, LARGE),
-    (deflated, 4_000), (records, 2_000),
+    (deflated, 4_000), (records, 1_000),
 ])  # fmt: skip
 def test_size(make: Callable[[int], bytes], n: int) -> None:
     check(Veil.bytes, make, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -466,14 +467,22 @@ def test_modes_of_the_journal_and_what_it_holds(
 # -- a worker that dies ----------------------------------------------------------------------------
 
 
+@functools.cache
+def slow_files() -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Four batches of files that take some milliseconds each, and what they become."""
+    more = [E(0x00081140, "SQ", [Item([E(0x00081155, "UI", f"1.2.3.{i}")]) for i in range(2000)])]
+    files = {f"{i:03}": instance(i, more=more) for i in range(110)}
+    veil = Veil(key=KEY)
+    return files, {name: veil.bytes(data) for name, data in files.items()}
+
+
 @pytest.mark.parametrize("command", ["copy", "patch"])
 @pytest.mark.parametrize("after", ["its start", "a file", "a batch"])
 def test_a_worker_that_dies(tmp_path: Path, command: str, after: str) -> None:
     """Killed by its number, not by a name: its batch fails or is finished, others go on."""
     key = tmp_path / "key"
     dcmveil.write_key(key, KEY)
-    more = [E(0x00081140, "SQ", [Item([E(0x00081155, "UI", f"1.2.3.{i}")]) for i in range(3000)])]
-    files = {f"{i:03}": instance(i, more=more) for i in range(200)}
+    files, new = slow_files()
     root = write(tmp_path / "in", files)
     target = [tmp_path / "out", "--keep-names"] if command == "copy" else []
     process = subprocess.Popen(
@@ -497,8 +506,6 @@ def test_a_worker_that_dies(tmp_path: Path, command: str, after: str) -> None:
     assert len(failed) <= 32
     assert {r["error"]["reason"] for r in failed} <= {"the worker process died"}
     assert process.returncode == bool(failed), err  # what had a journal was finished
-    veil = Veil(key=KEY)
-    new = {name: veil.bytes(data) for name, data in files.items()}
     now = read(tmp_path / "out" if command == "copy" else root)
     if command == "patch":
         assert all(now[name] in (files[name], new[name]) for name in files)

@@ -27,6 +27,12 @@ UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"}
 Studies = dict[str, dict[str, set[str]]]
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DCMTK sends small packets at once, and does not wait 40 ms twice a file for an answer."""
+    monkeypatch.setenv("TCP_NODELAY", "1")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -18,7 +18,7 @@ import pytest
 
 import dcmveil
 from archives import contents, instance, pack, special, tarball, zipped
-from faces import DCMVEIL, SECONDS, environment, run, wait_for
+from faces import DCMVEIL, SECONDS, environment, run, unread, wait_for
 
 KEY = bytes(range(32))
 NAME = "SECRETNAME^DOE"
@@ -318,11 +318,14 @@ def test_killed_in_the_middle(folder: Path, key: Path, number: signal.Signals) -
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
+        # a test run in the background has it ignored, and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdin
+        pipe = process.stdin.fileno()
         process.stdin.write(data[:-12000])
         process.stdin.flush()
-        wait_for(lambda: os.listdir(folder))
+        wait_for(lambda: os.listdir(folder) and not unread(pipe))  # it waits for more
         there = os.listdir(folder)
         process.send_signal(number)
         code = process.wait(SECONDS)

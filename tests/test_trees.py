@@ -15,8 +15,8 @@ from folders import KEY, ROOT_UID, instance, records, write
 
 MIB = 1 << 20
 FEW = 2_000
-# the short run can tell growth by the file as well: 1 KB each would be 10 MB
-MANY = 50_000 if os.environ.get("HYPOTHESIS_PROFILE") == "expensive" else 12_000
+# the short run can tell growth by the file as well: half a KB each would be 3 MB
+MANY = 50_000 if os.environ.get("HYPOTHESIS_PROFILE") == "expensive" else 8_000
 
 # not ru_maxrss, which has what the parent held before this program was started
 CHILD = """

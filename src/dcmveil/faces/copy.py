@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 
-from .files import AFTER_SKIP, HEAD, PIECE, KernelCopy, write_whole
+from .files import AFTER_SKIP, HEAD, KernelCopy, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..report import Report
     from ..session import Session
     from .files import Check
-
-# File systems that share blocks between files do so in whole blocks, which are of this size or
-# divide it; less than ALIGNED_LEAST is not worth a system call more.
-BLOCK = 4096
-ALIGNED_LEAST = 1 << 20
 
 
 def copy(session: Session, src: int, dst: int, kernel: KernelCopy, check: Check) -> Report:
@@ -28,7 +23,7 @@ def copy(session: Session, src: int, dst: int, kernel: KernelCopy, check: Check)
         if session.skip:
             ask = AFTER_SKIP
             check()
-            n = kernel.copy(src, dst, _piece(session.skip, at))
+            n = kernel.bulk(src, dst, session.skip)
             session.passed(n)
             at += n
             continue
@@ -40,10 +35,3 @@ def copy(session: Session, src: int, dst: int, kernel: KernelCopy, check: Check)
             check()
             write_whole(dst, data)
     return session.report
-
-
-def _piece(n: int, at: int) -> int:
-    """How much of a skip to copy next, so that most of it begins at a block of the file system."""
-    if n >= ALIGNED_LEAST and at % BLOCK:
-        return BLOCK - at % BLOCK
-    return min(n, PIECE)

@@ -23,16 +23,27 @@ if TYPE_CHECKING:
 HEAD = 32 << 10
 AFTER_SKIP = 4 << 10  # what follows bulk is a few elements, or the item tag of the next fragment
 PIECE = 64 << 20  # bytes copied by the kernel between two looks at whether to stop
+# File systems that share blocks between files do so in whole blocks, which are of this size or
+# divide it; less than ALIGNED_LEAST is not worth a system call more.
+BLOCK = 4096
+ALIGNED_LEAST = 1 << 20
 TEMPORARY = b".dcmveil-"  # how the names of our own files begin; trees pass over them
 # The kernel cannot copy between these two files by this call; another way may do.
 _CANNOT = {
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY,
 }  # fmt: skip
+_CAN_ADVISE = hasattr(os, "posix_fadvise")  # not on every system
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 class StopError(DcmveilError):
     """The run was asked to stop; the file in hand was undone."""
+
+
+def will_need(file: int, n: int) -> None:
+    """Tell the kernel that the first n bytes are read soon, so that a disk may begin."""
+    if _CAN_ADVISE:
+        os.posix_fadvise(file, 0, n, os.POSIX_FADV_WILLNEED)
 
 
 def write_whole(file: int, data: bytes | memoryview) -> None:
@@ -80,6 +91,13 @@ class KernelCopy:
                 if len(self._ways) == 1 or error.errno not in _CANNOT:
                     raise
                 del self._ways[0]
+
+    def bulk(self, src: int, dst: int, n: int) -> int:
+        """The same in pieces that begin at a block, as far as it can be."""
+        if n >= ALIGNED_LEAST:
+            before = os.lseek(src, 0, os.SEEK_CUR) % BLOCK
+            n = BLOCK - before if before else min(n, PIECE)
+        return self.copy(src, dst, n)
 
     def copy_all(self, src: int, dst: int, check: Check) -> int:
         """All that is left of src; how many bytes."""

@@ -9,7 +9,7 @@ import time
 from ..errors import DicomError, FileError, NotDicomError
 from ..faces import copy as copying
 from ..faces import patch as patching
-from ..faces.files import KernelCopy, StopError, create, remove
+from ..faces.files import HEAD, KernelCopy, StopError, create, remove, will_need
 from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
 from ..faces.system import open_regular
 from .record import (
@@ -75,7 +75,11 @@ _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class Task:
-    """The common part: one file after the other, each fault kept to its file."""
+    """The common part: one file after the other, each fault kept to its file. The files of a batch
+    are opened beforehand, so that the disk reads one while another is treated."""
+
+    flags = os.O_RDONLY
+    read_ahead = HEAD  # bytes of each file
 
     def __init__(
         self, root: bytes, veil: Veils, names: Names, options: Options,
@@ -92,6 +96,7 @@ class Task:
         all_asked = options.report_edits or options.crosswalk is not None
         self.ordinary = None if all_asked else veil.ordinary()
         self.inside = os.path.join(root, b"")
+        self._ahead: dict[bytes, int] = {}  # relative path -> open file
 
     @property
     def names_stay(self) -> bool:
@@ -106,6 +111,7 @@ class Task:
         if self.stop:
             return results
         try:
+            self._open_ahead(batch)
             for relative, reason in batch:
                 if self.stop.is_set:
                     break
@@ -118,7 +124,27 @@ class Task:
         except BaseException:
             self.undo(results)
             raise
+        finally:
+            for file in self._ahead.values():
+                os.close(file)
+            self._ahead.clear()
         return results
+
+    def _open_ahead(self, batch: list[Found]) -> None:
+        for relative, reason in batch:
+            if reason or relative in self._ahead:
+                continue
+            try:
+                file = open_regular(self.inside + relative, self.flags)
+            except (OSError, FileError, ValueError):
+                continue  # met again when it is its turn
+            self._ahead[relative] = file
+            will_need(file, self.read_ahead)
+
+    def open(self, relative: bytes) -> int:
+        """The file descriptor of an input. Raises as open_regular does."""
+        file = self._ahead.pop(relative, None)
+        return open_regular(self.inside + relative, self.flags) if file is None else file
 
     def undo(self, results: list[Result]) -> None:
         """Away with what a batch has made, since nobody will take it."""
@@ -222,6 +248,8 @@ class Task:
 class CopyTask(Task):
     """Each file into a temporary file in the output folder; the parent gives it its name."""
 
+    read_ahead = 1 << 20
+
     def __init__(
         self, root: bytes, veil: Veils, names: Names, options: Options,
         stop: StopFlag, target: bytes, final: bytes | None,
@@ -233,7 +261,7 @@ class CopyTask(Task):
         self._checker: Checker | None = None
 
     def treat(self, relative: bytes) -> Result:
-        src = open_regular(self.inside + relative)
+        src = self.open(relative)
         try:
             temporary, report = self._into_temporary(relative, src, self._rewrite)
         except DirectoryMetError:
@@ -295,7 +323,7 @@ class CopyTask(Task):
     def _rewrite(self, src: int, dst: int) -> Report:
         report = None
         if self.ordinary is not None:
-            report = self.ordinary.copy(src, dst, self.kernel.copy)
+            report = self.ordinary.copy(src, dst, self.kernel.bulk)
             if report is None:
                 os.ftruncate(dst, 0)
                 os.lseek(dst, 0, os.SEEK_SET)
@@ -365,6 +393,8 @@ class DirectoryMetError(Exception):
 
 class PatchTask(Task):
     """Each batch in place: planned file by file into a journal, then carried out."""
+
+    flags = os.O_RDWR
 
     def __init__(
         self, root: bytes, veil: Veils, names: Names, options: Options,
@@ -436,7 +466,7 @@ class PatchTask(Task):
         journal = self._journal
         assert journal is not None
         try:
-            file = open_regular(self.inside + relative, os.O_RDWR)
+            file = self.open(relative)
         except OSError as error:
             if error.errno in _NOT_WRITABLE:
                 self._look_at(relative)
