@@ -153,7 +153,7 @@ class Opened:
 
     def copied(self, way: Ordinary) -> tuple[bytes, str] | None:
         with self.path.open("rb") as src, self.target.open("w+b") as dst:
-            report = way.copy(src.fileno(), dst.fileno(), KernelCopy().copy)
+            report = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
             return None if report is None else (self.target.read_bytes(), repr(report))
 
 
@@ -538,8 +538,8 @@ def test_files_that_cannot_be_read_or_written(place: Path) -> None:
     opened = Opened.of(place, MADE["bulk"])
     file = os.open(opened.path, os.O_RDONLY)
     full = os.open("/dev/full", os.O_WRONLY)
-    assert way.copy(file, full, KernelCopy().copy) is None
-    assert way.copy(file, file, KernelCopy().copy) is None  # not open for writing
+    assert way.copy(file, full, KernelCopy().bulk) is None
+    assert way.copy(file, file, KernelCopy().bulk) is None  # not open for writing
 
     def fail(src: int, dst: int, n: int) -> int:
         raise OSError(28, "No space left on device")
@@ -549,7 +549,7 @@ def test_files_that_cannot_be_read_or_written(place: Path) -> None:
     os.close(file)
     os.close(full)
     assert way.plan(file, NAME, bytearray()) is None
-    assert way.copy(file, full, KernelCopy().copy) is None
+    assert way.copy(file, full, KernelCopy().bulk) is None
     expected, new = expected_of(basic, opened)
     assert held_together(opened, way, expected, new, patch.GAP)
 
