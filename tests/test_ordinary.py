@@ -7,6 +7,8 @@ import functools
 import os
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +33,9 @@ from dcmveil.engine import Engine
 from dcmveil.faces import patch
 from dcmveil.faces.files import KernelCopy
 from dcmveil.faces.ordinary import Ordinary
+from faces import environment
 from folders import instance
+from preloaded import library
 from test_documents import PDF
 from test_faults import FAULTS, NOTES
 
@@ -407,6 +411,34 @@ def test_every_window(place: Path, name: str) -> None:
     )
 
 
+def test_damaged_files(veil: Veil, place: Path) -> None:
+    """Bytes changed, taken out or put in anywhere behind the preamble."""
+    chance = random.Random(20240229)
+    files = [data for data in MADE.values() if len(data) < 20_000]
+    way = ordinary(veil)
+    accepted = taken = 0
+    for _ in range(1000):
+        data = bytearray(chance.choice(files))
+        for _ in range(chance.choice((1, 1, 2))):
+            at = chance.randrange(132, len(data))
+            how = chance.randrange(3)
+            if how == 0:
+                data[at] ^= 1 << chance.randrange(8)
+            elif how == 1:
+                del data[at : at + chance.choice((1, 2, 8))]
+            else:
+                data[at:at] = data[chance.randrange(len(data)) :][: chance.choice((2, 8, 60))]
+        opened = Opened.of(place, bytes(data))
+        expected, new = expected_of(veil, opened)
+        accepted += expected is not None
+        taken += held_together(opened, way, expected, new, patch.GAP)
+        head = chance.randrange(132, len(data))
+        small = ordinary(veil, (head, head + chance.choice((0, 300, 5000))), 1)
+        held_together(opened, small, expected, new, 1)
+    assert accepted >= taken > accepted - 10  # a damaged transfer syntax may be one of a DICOMDIR
+    assert 100 < accepted < 900
+
+
 # -- what is not ordinary --------------------------------------------------------------------------
 
 
@@ -443,6 +475,8 @@ def not_ordinary() -> dict[str, bytes]:
         "marked, and changed since": veil.bytes(plain).replace(b"ANON", b"MONA"),
         "a mark's name": b"DCMVEIL" + plain[7:],
         **{f"deflated {syntax}": part10(sample_elements(), syntax) for syntax in DEFLATED},
+        **{f"deflated by its name alone, {syntax}": part10(
+            sample_elements(), meta=[E(0x00020010, "UI", syntax)]) for syntax in DEFLATED},
         "a DICOMDIR": directory(),
         "a voice": voice(in_meta=False),
         "a voice by its meta": voice(in_meta=True),
@@ -681,3 +715,74 @@ def test_a_file_that_shrinks_or_grows(place: Path, name: str, change: int) -> No
                 assert copied is None or copied[0] == basic.bytes(data)
                 if change < 0 and len(data) > size[0]:
                     assert copied is None
+
+
+# Somebody else sets the length of a file to LENGTH right before its first byte is read.
+_SETS_LENGTH = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static void set_length(void) {
+    static int done;
+    if (!done++ && truncate(getenv("VICTIM"), atol(getenv("LENGTH"))) != 0)
+        abort();
+}
+
+ssize_t pread(int file, void *data, size_t n, off_t offset) {
+    ssize_t (*real)(int, void *, size_t, off_t) = dlsym(RTLD_NEXT, "pread");
+    set_length();
+    return real(file, data, n, offset);
+}
+
+ssize_t pread64(int file, void *data, size_t n, off64_t offset) {
+    ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
+    set_length();
+    return real(file, data, n, offset);
+}
+"""
+_READS = """
+import os, sys
+from dcmveil import Veil
+from dcmveil.faces.files import KernelCopy
+way = Veil(key=bytes(range(32))).ordinary()
+act, path = sys.argv[1:3]
+with open(path, "rb") as src, open(path + ".out", "w+b") as dst:
+    before = os.fstat(src.fileno()).st_size
+    if act == "plan":
+        report = way.plan(src.fileno(), b"name", bytearray())
+    else:
+        report = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
+    assert os.fstat(src.fileno()).st_size != before
+print(report is not None)
+"""
+
+
+@pytest.fixture(scope="module")
+def setting_length(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return library(tmp_path_factory.mktemp("length"), _SETS_LENGTH)
+
+
+@pytest.mark.parametrize("act", ["plan", "copy"])
+@pytest.mark.parametrize("change", [-(1 << 30), -1, 1, 100_000])
+def test_a_length_that_changes_before_the_first_read(
+    place: Path, setting_length: Path, act: str, change: int
+) -> None:
+    data = MADE["sample, explicit-le, False"]
+    opened = Opened.of(place, data)
+    done = subprocess.run(
+        [sys.executable, "-c", _READS, act, opened.path],
+        env=environment(
+            LD_PRELOAD=str(setting_length),
+            VICTIM=str(opened.path),
+            LENGTH=str(max(0, len(data) + change)),
+        ),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    taken = done.stdout == "True\n"
+    assert not (taken and change < 0)
+    if taken and act == "copy":
+        assert opened.target.read_bytes() == Veil(key=KEY).bytes(data)
