@@ -165,6 +165,18 @@ def test_a_way_that_does_not_work_here_gives_place_to_another(tmp_path: Path) ->
     assert (tmp_path / "out").read_bytes() == b"through a pipe"
 
 
+def test_a_file_system_that_takes_no_advice(
+    tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    root = write(tmp_path / "in", {"a": instance(1), "b": instance(2)})
+    assert veil.tree(root, tmp_path / "out").outcomes["rewritten"] == 2
+    assert veil.tree(root).outcomes["rewritten"] == 2
+
+
 def test_every_folder_that_has_got_an_entry_is_told(tmp_path: Path) -> None:
     """They must reach the disk with --durable: not only the last of them."""
     root = os.fsencode(tmp_path)

@@ -43,7 +43,10 @@ class StopError(DcmveilError):
 def will_need(file: int, n: int) -> None:
     """Tell the kernel that the first n bytes are read soon, so that a disk may begin."""
     if _CAN_ADVISE:
-        os.posix_fadvise(file, 0, n, os.POSIX_FADV_WILLNEED)
+        try:
+            os.posix_fadvise(file, 0, n, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            pass  # a file system that takes no advice: the file can be read all the same
 
 
 def write_whole(file: int, data: bytes | memoryview) -> None:
