@@ -1,14 +1,16 @@
 """The work that instructions.py counts; run under callgrind, with a folder of inputs.
 
 Only dcmveil is imported, since all is thirty times slower here. Each section begins and ends with a
-call of getppid, at which callgrind writes down its counts.
+call of getsid, at which callgrind writes down its counts.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from dcmveil import core
 KEY = bytes(range(32))
 WINDOW = 4096
 LOOPS = 20  # of what takes so few instructions that the section itself would count
+FILES = 64  # of a tree
+_numbers = itertools.count()
 
 
 def core_whole(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
@@ -85,6 +89,30 @@ def file_session(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
     return run
 
 
+def file_plan(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
+    """The ordinary way from an open file to the records of a journal; its UIDs are in the cache."""
+    file = os.memfd_create("input")
+    os.write(file, data)
+    ordinary = veil.ordinary()
+    return lambda: ordinary.plan(file, b"path", bytearray())
+
+
+def tree(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
+    """A folder of files with UIDs of their own, patched in place with a journal."""
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[1]))
+    old = inputs_uid(data)
+    for number in range(FILES):
+        uid = old[:-7] + b"%07d" % (1_000_000 + next(_numbers))
+        (folder / str(number)).write_bytes(data.replace(old, uid))
+    return lambda: veil.tree(folder)
+
+
+def inputs_uid(data: bytes) -> bytes:
+    """The SOP Instance UID, in explicit VR little endian."""
+    at = data.index(b"\x08\x00\x18\x00UI") + 8
+    return data[at : at + int.from_bytes(data[at - 2 : at], "little")].rstrip(b"\0")
+
+
 def new_veil(veil: dcmveil.Veil, data: bytes) -> Callable[[], object]:
     """Tables read, rules frozen."""
     return lambda: dcmveil.Veil(key=KEY)
@@ -103,19 +131,21 @@ def main() -> None:
         kind, _, _ = name.partition("-")
         make = globals()[_KINDS[kind]]
         data = (folder / name).read_bytes()
-        loops = LOOPS if kind == "file" else 1
+        loops = LOOPS if kind in ("file", "plan") else 1
         make(veil, data)()
         runs = [make(veil, data) for _ in range(loops)]
-        os.getppid()
+        os.getsid(0)
         for run in runs:
             run()
-        os.getppid()
+        os.getsid(0)
 
 
 _KINDS = {
     "whole": "core_whole",
     "windows": "core_windows",
     "file": "file_session",
+    "plan": "file_plan",
+    "tree": "tree",
     "veil": "new_veil",
 }
 

@@ -39,6 +39,7 @@ BASELINE = HERE / "instructions.json"
 TOLERANCE = 0.03
 LOOSE = 0.15
 LOOPS = 20  # as in counted.py
+FILES = 64
 
 
 def works() -> dict[str, tuple[bytes, int]]:
@@ -49,6 +50,8 @@ def works() -> dict[str, tuple[bytes, int]]:
         found[f"windows-{name}"] = data, elements
     found["file-mr"] = inputs.mr(), LOOPS
     found["file-ct"] = inputs.ct_small(), LOOPS
+    found["plan-mr"] = inputs.mr(), LOOPS
+    found["tree-mr"] = inputs.mr(), FILES
     found["veil"] = b"", 1
     return found
 
@@ -62,7 +65,7 @@ def count(wanted: list[str]) -> dict[str, float]:
             (folder / name).write_bytes(data)
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/counts"]
         # one dump at each call: 2 i + 2 is what work i took, from its begin to its end
-        command += ["--dump-before=getppid", sys.executable, str(HERE / "counted.py")]
+        command += ["--dump-before=getsid", sys.executable, str(HERE / "counted.py")]
         done = subprocess.run(
             [*command, str(folder), *todo],
             capture_output=True,

@@ -112,14 +112,17 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     start[0] = i
     last = i        # the last byte that is known to differ
     i += 1
-    while gap >= 8 and n - i >= 8 and i - last <= gap:
+    while gap >= 64 and n - i >= 8 and i - last <= gap:
+        if n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
+            i += 64
+            continue
         x = load64(a + i) ^ load64(b + i)
         if x:
             if i + (ctz(x) >> 3) - last > gap:
                 break
             last = i + 7 - (clz(x) >> 3)
         i += 8
-    if gap < 8 or n - i < 8:
+    if gap < 64 or n - i < 8:
         while i < n and i - last <= gap:
             if a[i] != b[i]:
                 last = i

@@ -27,6 +27,7 @@ from dcmveil.report import Report
 cdef enum:
     PREAMBLE = 128              # PS3.10 section 7.1
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
+    COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
 
 
@@ -57,7 +58,7 @@ cdef class Ordinary:
     cdef object patient, study, series, instance    # new values for the report, once seen
 
     def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
-                  size_t window=256 << 10, uint64_t size_limit=64 << 20,
+                  size_t window=256 << 10, uint64_t size_limit=16 << 30,
                   uint64_t hold_limit=64 << 20):
         if head > window or head < PREAMBLE + 4:
             raise ValueError("a window that is smaller than the first read, or than a preamble")
@@ -101,36 +102,55 @@ cdef class Ordinary:
 
     def copy(self, int src, int dst, kernel) -> Report | None:
         """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
-        to position and returns how many. None: it is not ordinary, and dst may hold a part."""
+        to position and returns how many. None: it is not ordinary, and dst may hold a part.
+
+        What stays as it is goes through the kernel in long pieces: bulk, and the headers between
+        the fragments of encapsulated pixel data, which lie at the same place in the output."""
         cdef Machine *m = self.rewriter.machine
+        cdef uint64_t start = 0, end    # of what is equal in both, and not copied yet
         cdef size_t settled
-        cdef uint64_t left
         cdef int status, failed
         try:
             if not self._begin(src):
                 return None
             while True:
+                memcpy(self.before, self.window, self.filled)
                 status = self._rewrite()
                 settled = self._settled()
-                with nogil:
-                    failed = write_on(dst, self.window, settled)
-                if failed:
-                    return None     # the other way will fail too, and say why
+                end = m.base + settled
+                if settled and memcmp(self.before, self.window, settled) != 0:
+                    if not self._copy_range(src, dst, kernel, start, m.base):
+                        return None
+                    with nogil:
+                        failed = write_on(dst, self.window, settled)
+                    if failed:
+                        return None     # the other way will fail too, and say why
+                    start = end
+                if status == _m.SKIP:
+                    end += m.skip
+                if end - start >= COPY_LEAST or status == _m.DONE:
+                    if not self._copy_range(src, dst, kernel, start, end):
+                        return None
+                    start = end
                 if status == _m.DONE:
                     return self._finish()
-                if status == _m.SKIP:
-                    left = m.skip
-                    if lseek(src, m.base + settled, SEEK_SET) < 0:
-                        return None
-                    while left:
-                        n = kernel(src, dst, left)
-                        if n == 0:
-                            return None
-                        left -= <uint64_t>n
                 if not self._go_on(status, settled):
                     return None
         except DicomError:
             return None
+
+    cdef bint _copy_range(self, int src, int dst, kernel, uint64_t start, uint64_t end) except -1:
+        """Whether all of it went to the end of dst."""
+        if start == end:
+            return True
+        if lseek(src, start, SEEK_SET) < 0:
+            return False
+        while start < end:
+            n = kernel(src, dst, end - start)
+            if n == 0:
+                return False
+            start += <uint64_t>n
+        return True
 
     # -- steps -------------------------------------------------------------------------------
 

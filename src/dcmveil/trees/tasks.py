@@ -320,10 +320,14 @@ class CopyTask(Task):
     def _copy_as_it_is(self, src: int, dst: int) -> None:
         self.kernel.copy_all(src, dst, self.check)
 
+    def _bulk(self, src: int, dst: int, n: int) -> int:
+        self.check()
+        return self.kernel.bulk(src, dst, n)
+
     def _rewrite(self, src: int, dst: int) -> Report:
         report = None
         if self.ordinary is not None:
-            report = self.ordinary.copy(src, dst, self.kernel.bulk)
+            report = self.ordinary.copy(src, dst, self._bulk)
             if report is None:
                 os.ftruncate(dst, 0)
                 os.lseek(dst, 0, os.SEEK_SET)
