@@ -371,7 +371,10 @@ def test_a_signal_in_the_middle(
         err = process.communicate(timeout=SECONDS)[1]
         if sum(r["outcome"] == "rewritten" for r in records(report)) < len(slow_tree):
             break
-    assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
+    codes = {128 + number}
+    if times == 2 and number == signal.SIGTERM:
+        codes.add(-number)  # the run had just ended: a shell says the same of both
+    assert process.returncode in codes, err
     assert "Traceback" not in err
     assert "/" not in err.replace("files/s", "")
     assert summary(report)["interrupted"]
