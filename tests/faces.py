@@ -99,6 +99,7 @@ def run_forked(
     src, dst, err = (folder / name for name in ("forked.in", "forked.out", "forked.err"))
     src.write_bytes(data)
     request = {
+        "folder": os.getcwd(),
         "files": [str(src), str(dst), str(err)],
         "arguments": [str(argument) for argument in arguments],
         "environment": dict(os.environ),
@@ -140,6 +141,7 @@ def _become_main(request: dict[str, Any]) -> None:
     code = 99  # a number that main never returns: it raised
     src, dst, err = request["files"]
     try:
+        os.chdir(request["folder"])
         os.dup2(os.open(src, os.O_RDONLY), 0)
         os.dup2(os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)

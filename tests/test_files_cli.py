@@ -344,6 +344,8 @@ def begin(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [DCMVEIL, *map(str, arguments)],
         env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a shell lets what it runs in the background ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
