@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # Batches that wait for an earlier one, for each worker: one slow file must not stop the others, and
 # the results that wait must not fill the memory.
 AHEAD = 8
+# Batches that a worker has at one time, so that it need not wait for the next. They wait in its
+# pipe: longer ones are not sent ahead, since a pipe that is full would stop both sides.
+EACH = 2
+SENT_AHEAD = 16 << 10  # bytes of its paths
 
 
 class StopFlag:
@@ -78,7 +82,7 @@ class _Pool:
         self._work = work
         self._jobs = jobs
         self._workers: dict[Connection, BaseProcess] = {}
-        self._busy: dict[Connection, int] = {}  # worker -> number of its batch
+        self._busy: dict[Connection, deque[int]] = {}  # worker -> numbers of its batches
         self._waiting: deque[list[Any]] = deque()  # [batch, done or not, result] in order
         for _ in range(jobs):
             self._start()
@@ -99,39 +103,64 @@ class _Pool:
     ) -> Iterator[Any]:
         from multiprocessing.connection import wait
 
-        idle = list(self._workers)
         busy, waiting = self._busy, self._waiting
         first = 0  # number of waiting[0]
+        batch: Any = None
         more = True
         while True:
-            while more and idle and len(waiting) < AHEAD * self._jobs and not stop:
-                batch = next(batches, None)
+            while more and len(waiting) < AHEAD * self._jobs and not stop:
+                if batch is None:
+                    batch = next(batches, None)
                 if batch is None:
                     more = False
                     break
-                worker = idle.pop()
-                busy[worker] = first + len(waiting)
+                worker = self._free(batch)
+                if worker is None:
+                    break
                 waiting.append([batch, False, None])
-                try:
-                    worker.send(batch)
-                except OSError:
-                    pass  # it died while idle; its end of the pipe says so below
+                self._send(worker, first + len(waiting) - 1, batch)
+                batch = None
             if not busy:
                 return
             ended: list[Any] = wait(list(busy))
             for ready in ended:
-                slot = waiting[busy.pop(ready) - first]
+                number = busy[ready][0]
+                slot = waiting[number - first]
                 try:
                     slot[2] = ready.recv()
-                    idle.append(ready)
+                    self._is_done(ready)
                 except (EOFError, OSError):
+                    _, *not_begun = busy.pop(ready)
                     self._end(ready)  # its locks are gone when it is
                     slot[2] = on_death(slot[0])
-                    idle.append(self._start())
+                    fresh = self._start()
+                    for number in not_begun:
+                        self._send(fresh, number, waiting[number - first][0])
                 slot[1] = True
             while waiting and waiting[0][1]:
                 first += 1
                 yield waiting.popleft()[2]
+
+    def _free(self, batch: Any) -> Connection | None:
+        """The worker that gets a batch, None: it has to wait."""
+        worker = min(self._workers, key=lambda one: len(self._busy.get(one, ())))
+        has = len(self._busy.get(worker, ()))
+        if has and (has == EACH or sum(len(path) for path, _ in batch) > SENT_AHEAD):
+            return None
+        return worker
+
+    def _send(self, worker: Connection, number: int, batch: Any) -> None:
+        self._busy.setdefault(worker, deque()).append(number)
+        try:
+            worker.send(batch)
+        except OSError:
+            pass  # it has died; its end of the pipe says so later
+
+    def _is_done(self, worker: Connection) -> None:
+        """With the first of its batches."""
+        self._busy[worker].popleft()
+        if not self._busy[worker]:
+            del self._busy[worker]
 
     def _end(self, worker: Connection) -> None:
         process = self._workers.pop(worker)
@@ -142,9 +171,10 @@ class _Pool:
         """Workers end when their pipe does, after the file in hand."""
         if self._busy or self._waiting:  # it was left half-way
             stop.set()
-        for worker in self._busy:
+        for worker, numbers in self._busy.items():
             try:
-                undo(worker.recv())
+                for _ in numbers:
+                    undo(worker.recv())
             except (EOFError, OSError):
                 pass
         for _, done, result in self._waiting:
