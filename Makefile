@@ -17,7 +17,8 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 # Those that drive the compiled core with input of every kind. The rest is Python, where the
 # sanitizers find nothing and take ten times as long.
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
-	faults splits rules values core machine plain reuse properties hiding_places icons)))
+	faults splits rules values core machine plain reuse properties hiding_places icons ordinary \
+	system)))
 
 .PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize fuzz \
 	coverage wheel clean
