@@ -20,6 +20,7 @@ import pytest
 import dcmveil
 from build import DEFLATED, EXPLICIT_LE, E, part10, sample, sample_elements
 from dcmveil import cli
+from dcmveil.cli import arguments as arguments_module
 from dcmveil.cli import main
 from faces import DCMVEIL, SECONDS, environment, run, run_forked, unread, wait_for
 
@@ -734,6 +735,59 @@ def test_the_pipe_imports_nothing_heavy(key: Path, arguments: list[str]) -> None
     loaded = done.stderr.decode().split()
     assert "dcmveil.session" in loaded
     assert not HEAVY & (set(loaded) - set(bare.stderr.decode().split()))
+
+
+@pytest.mark.parametrize("command", ["copy", "patch"])
+def test_plain_files_import_nothing_heavy(tmp_path: Path, key: Path, command: str) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a").write_bytes(SAMPLE)
+    arguments = [command, str(source), *([str(tmp_path / "out")] if command == "copy" else [])]
+    modules = "import sys; print(*sys.modules)"
+    bare = subprocess.run([sys.executable, "-c", modules], capture_output=True, check=True)
+    code = (
+        f"from dcmveil.cli import main; main({[*arguments, '--key-file', str(key)]!r}); {modules}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert b"1 rewritten" in done.stderr
+    loaded = done.stdout.decode().split()
+    assert not HEAVY & (set(loaded) - set(bare.stdout.decode().split()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plain"),
+    [
+        (["copy", "a", "b"], True),
+        (["copy", "a", "b", "--quiet", "--keep-names", "--key-file", "k"], True),
+        (["copy", "--profile", "omidb", "a", "--option", "retain-uids,x", "b"], True),
+        (["patch", "a"], True),
+        (["patch", "a", "b", "c", "--ephemeral-key", "--pseudonyms", "t"], True),
+        (["stream", "--quiet", "--atomic", "--edition", "2020a"], True),
+        (["copy", "a", "b", "-j", "2"], False),
+        (["copy", "a", "b", "--key-file=k"], False),
+        (["patch", "a", "--durable"], False),
+        (["copy", "--keep", "a", "b"], False),  # argparse takes it for --keep-...
+        (["patch", "--", "-a"], False),
+        (["copy", "a"], False),
+        (["copy", "a", "b", "c"], False),
+        (["patch"], False),
+        (["patch", "a", "--keep-names"], False),
+        (["copy", "a", "b", "--key-file"], False),
+        (["copy", "a", "b", "--key-file", "--quiet"], False),
+    ],
+    ids=str,
+)
+def test_the_plain_way_and_argparse_agree(arguments: list[str], plain: bool) -> None:
+    found = cli._plain_plan(arguments)
+    assert (found is not None) == plain
+    if found is not None:
+        wanted = vars(arguments_module.parse(arguments))
+        command = wanted.pop("command")
+        told = vars(found)
+        assert told.pop("command").__name__.lstrip("_").removeprefix("run_") in (
+            command.__name__.removeprefix("run_"), "stream",
+        )  # fmt: skip
+        assert told == wanted
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss")

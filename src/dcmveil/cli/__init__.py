@@ -1,7 +1,8 @@
 """The command line: arguments, a checked plan, a run.
 
-The pipe is run once for each file, so its plain arguments are understood here without argparse,
-which takes as long to import as the whole run; anything else goes to `arguments`.
+The pipe is run once for each file, and copy and patch often for a few, so their plain arguments are
+understood here without argparse, which takes as long to import as a small run. Anything else goes
+to `arguments`.
 """
 
 from __future__ import annotations
@@ -74,8 +75,12 @@ class Plan:
         self.pixels = True
 
 
-# The options of the pipe that are understood without argparse.
-_PLAIN_FLAGS = {"--quiet": "quiet", "--atomic": "atomic", "--ephemeral-key": "ephemeral_key"}
+# The options that are understood without argparse.
+_PLAIN_FLAGS = {
+    "stream": {"--quiet": "quiet", "--atomic": "atomic", "--ephemeral-key": "ephemeral_key"},
+    "copy": {"--quiet": "quiet", "--keep-names": "keep_names", "--ephemeral-key": "ephemeral_key"},
+    "patch": {"--quiet": "quiet", "--ephemeral-key": "ephemeral_key"},
+}
 _PLAIN_VALUES = {
     "--key-file": "key_file",
     "--profile": "profile",
@@ -150,14 +155,18 @@ def option_names(text: str) -> list[str]:
 
 
 def _plain_plan(arguments: list[str]) -> Plan | None:
-    """The plan of a pipe with plain options, None when argparse has to look at them."""
+    """The plan of an invocation with plain options, None when argparse has to look at them."""
     if not arguments and os.isatty(0):
         return None
     plan = Plan()
-    rest = iter(arguments[1:] if arguments[:1] == ["stream"] else arguments)
+    named = bool(arguments) and arguments[0] in _PLAIN_FLAGS
+    command = arguments[0] if named else "stream"
+    flags = _PLAIN_FLAGS[command]
+    paths: list[str] = []
+    rest = iter(arguments[named:])
     for argument in rest:
-        if argument in _PLAIN_FLAGS:
-            setattr(plan, _PLAIN_FLAGS[argument], True)
+        if argument in flags:
+            setattr(plan, flags[argument], True)
         elif argument in _PLAIN_VALUES:
             value = next(rest, "")
             if not value or value.startswith("-"):
@@ -166,9 +175,25 @@ def _plain_plan(arguments: list[str]) -> Plan | None:
                 plan.options += option_names(value)
             else:
                 setattr(plan, _PLAIN_VALUES[argument], value)
-        else:
+        elif command == "stream" or argument.startswith("-"):
             return None
-    return plan
+        else:
+            paths.append(argument)
+    return plan if command == "stream" or _take_paths(plan, command, paths) else None
+
+
+def _take_paths(plan: Plan, command: str, paths: list[str]) -> bool:
+    """Whether copy or patch can do with so many."""
+    from . import files
+
+    if command == "patch":
+        plan.command, plan.paths = files.run_patch, paths
+        return bool(paths)
+    if len(paths) != 2:
+        return False
+    plan.command = files.run_copy
+    plan.source, plan.target = paths
+    return True
 
 
 def _stream(plan: Plan) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+# `signal` wraps this in enums, which take long to import
+import _signal as signal  # type: ignore[import-not-found]
 import gc
 import os
-import signal
 
 from ..errors import UsageError
 from ..trees import Options, StopFlag, Summary, run

@@ -9,7 +9,6 @@ tried again) and the old summary, and puts the rest in place with one rename.
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 from .. import __version__
@@ -196,6 +195,8 @@ def _is_torn(file: BinaryIO, head: bytes) -> bool:
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """(line, its object); ends at a line that a kill has torn."""
+    import json
+
     for line in file:
         if not line.endswith(b"\n"):
             return

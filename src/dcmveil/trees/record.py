@@ -3,13 +3,17 @@ unless it was asked for."""
 
 from __future__ import annotations
 
-import json
-from json.encoder import encode_basestring_ascii as _quoted
+# What is rarely wanted here imports json, which takes milliseconds (it imports re).
+try:
+    from _json import encode_basestring_ascii as _quoted
+except ImportError:
+    from json.encoder import encode_basestring_ascii as _quoted
 
 from ..core import ACTION_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from json import JSONEncoder
     from typing import Any
 
     from ..core import Trace
@@ -85,6 +89,8 @@ class Result:
     @property
     def record(self) -> dict[str, Any]:
         """What the report says (see docs/trees.md)."""
+        import json
+
         record: dict[str, Any] = json.loads(self.line())
         return record
 
@@ -126,7 +132,16 @@ def _unpack(packed: list[tuple[Any, ...]]) -> Results:
     return results
 
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one a line
+_encoder: JSONEncoder | None = None
+
+
+def _encode(value: Any) -> str:
+    global _encoder
+    if _encoder is None:  # json.dumps would make one a line
+        from json import JSONEncoder
+
+        _encoder = JSONEncoder(separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def line_of(record: dict[str, Any]) -> bytes:
@@ -142,6 +157,8 @@ def journal_line(run: str, result: Result) -> bytes:
 
 def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
     """The result that a journal kept, None if it is of a run with another profile or key."""
+    import json
+
     kept = json.loads(line)
     if kept["run"] != run:
         return None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import signal
-from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
@@ -76,13 +75,14 @@ def run_batches(
 
 class _Pool:
     def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
+        from collections import deque
         from multiprocessing import get_context
 
         self._context = get_context("fork")  # workers inherit the frozen rules
         self._work = work
         self._jobs = jobs
         self._workers: dict[Connection, BaseProcess] = {}
-        self._busy: dict[Connection, deque[int]] = {}  # worker -> numbers of its batches
+        self._busy: dict[Connection, list[int]] = {}  # worker -> numbers of its batches
         self._waiting: deque[list[Any]] = deque()  # [batch, done or not, result] in order
         for _ in range(jobs):
             self._start()
@@ -150,7 +150,7 @@ class _Pool:
         return worker
 
     def _send(self, worker: Connection, number: int, batch: Any) -> None:
-        self._busy.setdefault(worker, deque()).append(number)
+        self._busy.setdefault(worker, []).append(number)
         try:
             worker.send(batch)
         except OSError:
@@ -158,7 +158,7 @@ class _Pool:
 
     def _is_done(self, worker: Connection) -> None:
         """With the first of its batches."""
-        self._busy[worker].popleft()
+        self._busy[worker].pop(0)
         if not self._busy[worker]:
             del self._busy[worker]
 
@@ -187,6 +187,8 @@ class _Pool:
 def _serve(work: Callable[[Any], Any], pipe: Connection, others: list[Connection]) -> None:
     """A worker: one batch after the other, until the pipe ends. Signals of the terminal go to the
     whole group; what they mean is for the parent to say."""
+    import signal
+
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     for other in others:
