@@ -374,12 +374,14 @@ def test_a_signal_in_the_middle(
         if sum(r["outcome"] == "rewritten" for r in records(report)) < len(slow_tree):
             break
     codes = {128 + number}
-    if times == 2 and number == signal.SIGTERM:
+    if times == 2:
         codes.add(-number)  # the run had just ended: a shell says the same of both
     assert process.returncode in codes, err
-    assert "Traceback" not in err
-    assert "/" not in err.replace("files/s", "")
-    assert summary(report)["interrupted"]
+    if process.returncode > 0:
+        assert "Traceback" not in err
+        assert "/" not in err.replace("files/s", "")
+    if times == 1:  # the second one ends a run at once, perhaps before the last line
+        assert summary(report)["interrupted"]
     outputs = read(tmp_path / "out" if command == "copy" else root)
     if times == 1:
         assert "interrupted; the same command with --report FILE --resume goes on" in err
