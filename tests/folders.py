@@ -15,7 +15,7 @@ import pytest
 import corpus
 import dcmveil
 from build import EXPLICIT_LE, E, part10
-from dcmveil import Report, Veil
+from dcmveil import Veil
 from dcmveil.faces.ordinary import Ordinary
 from dcmveil.session import Session
 from faces import DCMVEIL, SECONDS, Result, environment
@@ -189,17 +189,20 @@ class _Meddled:
     def __init__(self, veil: Meddler, real: Ordinary) -> None:
         self.veil, self.real = veil, real
 
-    def plan(self, *arguments: Any) -> Report | None:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def plan(self, *arguments: Any) -> bool:
         return self._meddle(self.real.plan, *arguments)
 
-    def copy(self, *arguments: Any) -> Report | None:
+    def copy(self, *arguments: Any) -> bool:
         return self._meddle(self.real.copy, *arguments)
 
-    def _meddle(self, work: Callable[..., Report | None], *arguments: Any) -> Report | None:
+    def _meddle(self, work: Callable[..., bool], *arguments: Any) -> bool:
         self.veil.tick()
-        report = work(*arguments)
-        self.veil.left = report is None
-        return report
+        done = work(*arguments)
+        self.veil.left = not done
+        return done
 
 
 class EnoughError(Exception):

@@ -77,8 +77,18 @@ LIBRARIES_OF_CORE = LIBRARIES | {
 # ext/dcmveil/faces/: faces that are compiled stand above the core. What each may know of dcmveil,
 # beside itself; they are for I/O, so they may call the system.
 ARROWS_OF_COMPILED_FACES = {
-    "ordinary": {"faces.system", "core", "state", "spans", "errors", "report"},
-    "system": {"wire", "errors"},
+    "ordinary": {
+        "faces.records",
+        "faces.system",
+        "core",
+        "rules",
+        "state",
+        "spans",
+        "errors",
+        "report",
+    },
+    "records": {"faces.system", "wire"},
+    "system": {"errors"},
 }
 LIBRARIES_OF_FACES = re.compile(r"(libc|posix|cpython)\.\w+|os")
 

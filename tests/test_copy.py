@@ -640,8 +640,9 @@ def test_verify_stops_a_copy_that_is_wrong(
     veil = Veil(key=KEY)
     files = {name: instance(i, preamble=preamble) for i, name in enumerate("ab")}
     root = write(tmp_path / "in", files)
-    tasks = sys.modules["dcmveil.trees.tasks"]
-    verify, copy = tasks.CopyTask._verify, tasks.copying.copy
+    from dcmveil.trees import copying
+
+    verify, copy = copying.CopyTask._verify, copying.sessions.copy
     seen: list[int] = []
     sessions: list[Session] = []
 
@@ -657,8 +658,8 @@ def test_verify_stops_a_copy_that_is_wrong(
         report: Report = copy(session, *more)
         return report
 
-    monkeypatch.setattr(tasks.CopyTask, "_verify", broken)
-    monkeypatch.setattr(tasks.copying, "copy", count)
+    monkeypatch.setattr(copying.CopyTask, "_verify", broken)
+    monkeypatch.setattr(copying.sessions, "copy", count)
     records: list[dict[str, Any]] = []
     summary = veil.tree(
         root, tmp_path / "out", verify=True, keep_names=True, quarantine=tmp_path / "bad",

@@ -145,20 +145,20 @@ class Opened:
     def planned(self, way: Ordinary) -> Done | None:
         records = bytearray(BEFORE)
         with self.path.open("rb") as file:
-            report = way.plan(file.fileno(), NAME, records)
+            done = way.plan(file.fileno(), NAME, records)
             inode = os.fstat(file.fileno()).st_ino
         assert records.startswith(BEFORE)
-        if report is None:
+        if not done:
             return None
         head = b"FILE" + struct.pack("<H", len(NAME)) + NAME
         head += struct.pack("<QQ", inode, self.size)
         assert records.startswith(BEFORE + head)
-        return Done(edits_in(records[len(BEFORE + head) :]), repr(report))
+        return Done(edits_in(records[len(BEFORE + head) :]), repr(way.report()))
 
     def copied(self, way: Ordinary) -> tuple[bytes, str] | None:
         with self.path.open("rb") as src, self.target.open("w+b") as dst:
-            report = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
-            return None if report is None else (self.target.read_bytes(), repr(report))
+            done = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
+            return (self.target.read_bytes(), repr(way.report())) if done else None
 
 
 def edits_in(records: bytearray) -> Edits:
@@ -572,8 +572,8 @@ def test_files_that_cannot_be_read_or_written(place: Path) -> None:
     opened = Opened.of(place, MADE["bulk"])
     file = os.open(opened.path, os.O_RDONLY)
     full = os.open("/dev/full", os.O_WRONLY)
-    assert way.copy(file, full, KernelCopy().bulk) is None
-    assert way.copy(file, file, KernelCopy().bulk) is None  # not open for writing
+    assert not way.copy(file, full, KernelCopy().bulk)
+    assert not way.copy(file, file, KernelCopy().bulk)  # not open for writing
 
     def fail(src: int, dst: int, n: int) -> int:
         raise OSError(28, "No space left on device")
@@ -582,8 +582,8 @@ def test_files_that_cannot_be_read_or_written(place: Path) -> None:
         way.copy(file, dst.fileno(), fail)
     os.close(file)
     os.close(full)
-    assert way.plan(file, NAME, bytearray()) is None
-    assert way.copy(file, full, KernelCopy().bulk) is None
+    assert not way.plan(file, NAME, bytearray())
+    assert not way.copy(file, full, KernelCopy().bulk)
     expected, new = expected_of(basic, opened)
     assert held_together(opened, way, expected, new, patch.GAP)
 
@@ -752,11 +752,11 @@ act, path = sys.argv[1:3]
 with open(path, "rb") as src, open(path + ".out", "w+b") as dst:
     before = os.fstat(src.fileno()).st_size
     if act == "plan":
-        report = way.plan(src.fileno(), b"name", bytearray())
+        done = way.plan(src.fileno(), b"name", bytearray())
     else:
-        report = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
+        done = way.copy(src.fileno(), dst.fileno(), KernelCopy().bulk)
     assert os.fstat(src.fileno()).st_size != before
-print(report is not None)
+print(done)
 """
 
 

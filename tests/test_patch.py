@@ -294,7 +294,7 @@ def plan(root: Path, name: str, edits: list[tuple[int, bytes]], run: str = "run"
     result = Result(name.encode(), "00" * 16, "rewritten")
     result.tell(Report())
     file = os.open(root / name, os.O_RDWR)
-    made.end(file, journal_line(run, result))
+    made.end(file, journal_line(run.encode(), result))
     return made
 
 
@@ -401,7 +401,7 @@ def test_a_file_that_was_moved_since(tmp_path: Path, veil: Veil, what: str) -> N
         assert (root / "a").read_bytes() == veil.bytes(instance(1))
 
 
-@pytest.mark.parametrize("part", ["cut", "digest", "count", "kind", "empty"])
+@pytest.mark.parametrize("part", ["cut", "content", "count", "crc", "kind", "empty"])
 def test_a_journal_that_is_not_whole_touches_nothing(tmp_path: Path, veil: Veil, part: str) -> None:
     root = write(tmp_path / "in", {"a": instance(1)})
     made = plan(root, "a", [(200, b"not to be seen")])
@@ -409,10 +409,12 @@ def test_a_journal_that_is_not_whole_touches_nothing(tmp_path: Path, veil: Veil,
     made.close()
     path = Path(os.fsdecode(made.path))
     data = bytearray(path.read_bytes())
-    if part == "digest":
+    if part == "content":
         data[60] ^= 1
     elif part == "count":
-        data[-20] ^= 1
+        data[-8] ^= 1
+    elif part == "crc":
+        data[-1] ^= 1
     elif part == "kind":
         data[0] ^= 1
     path.write_bytes(bytes(data[: {"cut": len(data) - 1, "empty": 0}.get(part, len(data))]))
@@ -430,7 +432,7 @@ def test_a_journal_leads_to_no_place_outside(tmp_path: Path, veil: Veil) -> None
         made = Journal(os.fsencode(root / JOURNALS / "1-1"))
         made.begin(name.encode(), os.stat(victim))
         made.edit(0, b"hit")
-        made.end(os.open(victim, os.O_RDWR), journal_line("run", Result(b"", "", "")))
+        made.end(os.open(victim, os.O_RDWR), journal_line(b"run", Result(b"", "", "")))
         made.commit(False)
         made.close()
         with pytest.raises(JournalError):

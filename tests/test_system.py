@@ -16,7 +16,8 @@ import pytest
 
 from dcmveil import FileError
 from dcmveil.faces.files import publish
-from dcmveil.faces.system import carry_out, open_regular, rename_new
+from dcmveil.faces.records import carry_out
+from dcmveil.faces.system import open_regular, rename_new
 from faces import environment
 from preloaded import library
 

@@ -13,6 +13,11 @@ cdef extern from *:
     int clz "__builtin_clzll"(uint64_t) noexcept nogil
 
 
+cdef enum:      # bytes compared at a time: changes stand close together, and what is kept is long
+    NEAR = 64
+    FAR = 1024
+
+
 cdef inline object tag_text(uint32_t tag):
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
@@ -103,8 +108,10 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     """The next of these spans behind *end. Whether there is one."""
     cdef size_t i = end[0], last
     cdef uint64_t x
-    while n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
-        i += 64
+    while n - i >= FAR and memcmp(a + i, b + i, FAR) == 0:
+        i += FAR
+    while n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
+        i += NEAR
     while i < n and a[i] == b[i]:
         i += 1
     if i == n:
@@ -112,9 +119,11 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     start[0] = i
     last = i        # the last byte that is known to differ
     i += 1
-    while gap >= 64 and n - i >= 8 and i - last <= gap:
-        if n - i >= 64 and memcmp(a + i, b + i, 64) == 0:
-            i += 64
+    while gap >= NEAR and n - i >= 8 and i - last <= gap:
+        if n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
+            i += NEAR
+            while n - i >= FAR and i - last <= gap and memcmp(a + i, b + i, FAR) == 0:
+                i += FAR
             continue
         x = load64(a + i) ^ load64(b + i)
         if x:
@@ -122,7 +131,7 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
                 break
             last = i + 7 - (clz(x) >> 3)
         i += 8
-    if gap < 64 or n - i < 8:
+    if gap < NEAR or n - i < 8:
         while i < n and i - last <= gap:
             if a[i] != b[i]:
                 last = i

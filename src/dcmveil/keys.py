@@ -462,7 +462,7 @@ class RunMark:
     UsageError for a bad key.
     """
 
-    __slots__ = ("_file_hash", "_head")
+    __slots__ = ("_file_hash", "_head", "_patient", "_patient_text")
 
     def __init__(self, key: bytes, profile_digest: bytes) -> None:
         check_key(key)
@@ -471,14 +471,18 @@ class RunMark:
         self._head = _MARK_MAGIC + profile_hash.digest()
         self._file_hash = keyed_hash(key, "mark", _FILE_MAC_BYTES)
         self._file_hash.update(_with_length(profile_digest))
+        # of the file before: most files of a run follow others of their patient
+        self._patient: tuple[bytes, bytes] | None = None
+        self._patient_text = b""
 
     def make(self, sop_instance_uid: bytes, patient_id: bytes, patient_name: bytes) -> bytes:
         """The preamble for a file with these values, given as encoded; padding does not count."""
+        patient = patient_id, patient_name
+        if patient != self._patient:
+            of_both = [_with_length(value.rstrip(b"\0 ")) for value in patient]
+            self._patient, self._patient_text = patient, b"".join(of_both)
         file_hash = self._file_hash.copy()
-        uid = sop_instance_uid.rstrip(b"\0 ")
-        patient_id = patient_id.rstrip(b"\0 ")
-        name = patient_name.rstrip(b"\0 ")
-        file_hash.update(_with_length(uid) + _with_length(patient_id) + _with_length(name))
+        file_hash.update(_with_length(sop_instance_uid.rstrip(b"\0 ")) + self._patient_text)
         return (self._head + file_hash.digest()).ljust(MARK_BYTES, b"\0")
 
     def check(

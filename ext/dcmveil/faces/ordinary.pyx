@@ -3,22 +3,23 @@
 Most files of most folders are alike: a preamble without a mark, a header of some kilobytes, bulk
 behind it, and no fault. For these a session and its face spend more time between the steps of the
 core than in them. `Ordinary` takes the same steps in C. Whatever else it meets, it leaves: it
-returns None, and the session reads that file from its start. So it raises no fault of an input and
+returns false, and the session reads that file from its start. So it raises no fault of an input and
 has no policy of its own; tests/test_ordinary.py holds the two ways together.
 """
-from cpython.bytearray cimport (PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize)
+from cpython.bytearray cimport PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport SEEK_SET, lseek
 
-from dcmveil cimport state as _m
+from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.spans cimport next_difference, span_in, texts_in
 from dcmveil.state cimport Machine
+from dcmveil.faces.records cimport add_changed, add_file
 from dcmveil.faces.system cimport read_at, write_on
 
 from dcmveil.errors import DicomError
@@ -30,6 +31,8 @@ cdef enum:
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
 
+NOTHING_COUNTED = {"short": 0, "vanished": 0, "foreign": 0}
+
 
 cdef class Ordinary:
     """For the files of one run, one after the other.
@@ -40,22 +43,40 @@ cdef class Ordinary:
     window      the most that is looked at together: a longer element is not ordinary
     size_limit  a longer file is not ordinary
     hold_limit  nor is one whose barrier stands behind so many bytes
+
+    Of the last file, once it is done:
+
+    size        its bytes
+    elements    as in a Report, and
+    patient_id, study, series, instance
+    alike       its report is that of the file that was remembered, but for what is above (without
+                study and series)
     """
-    cdef object engine
+    cdef object engine, uids
     cdef Rewriter rewriter
     cdef size_t gap, head, capacity
     cdef uint64_t size_limit, hold_limit
     cdef uint8_t *window        # owned, twice the capacity
     cdef uint8_t *before        # its second half: what was read, where somebody wants to know
     cdef object answers         # of the file before, for the next one of that patient
+    cdef bytes patient          # its Patient ID, as it was
     cdef str syntax
-    cdef bytes patient_id
+    # value fields that were looked up for the file before, and what was found
+    cdef bytes syntax_field, media_class, sop_class
+    cdef object encoding        # None: not ordinary
+    cdef bint media_ordinary, class_ordinary
     # the file at hand
     cdef int file
     cdef struct_stat status
-    cdef uint64_t size
+    cdef readonly uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
-    cdef object patient, study, series, instance    # new values for the report, once seen
+    cdef readonly str patient_id, study, series, instance   # None until they are seen
+    cdef dict uid_counts        # None: there is nothing to count
+    # of the file that was remembered
+    cdef uint64_t like_counts[_r.ACTION_COUNT]  # (the first is of what is kept)
+    cdef uint64_t like_notes[_m.NOTE_COUNT]
+    cdef dict like_answer_notes, like_uid_counts
+    cdef str like_study, like_series, like_syntax
 
     def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
                   size_t window=256 << 10, uint64_t size_limit=16 << 30,
@@ -63,6 +84,7 @@ cdef class Ordinary:
         if head > window or head < PREAMBLE + 4:
             raise ValueError("a window that is smaller than the first read, or than a preamble")
         self.engine = engine
+        self.uids = engine.uids
         self.rewriter = Rewriter(engine.profile.rules, None)
         self.gap, self.head, self.capacity = gap, head, window
         self.size_limit, self.hold_limit = size_limit, hold_limit
@@ -74,17 +96,17 @@ cdef class Ordinary:
     def __dealloc__(self):
         free(self.window)
 
-    def plan(self, int file, bytes relative, bytearray records) -> Report | None:
-        """Add to the records of a journal the file and an edit for each span that changes. None: it
-        is not ordinary, and the records may have got some that are worth nothing."""
+    def plan(self, int file, bytes relative, bytearray records) -> bool:
+        """Add to the records of a journal the file and an edit for each span that changes. False:
+        it is not ordinary, and the records may have got some that are worth nothing."""
         cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + EDITS_LIMIT
         cdef uint64_t at
         cdef size_t settled
         cdef int status
         try:
             if not self._begin(file) or self.status.st_nlink > 1:
-                return None
-            _add_file(records, relative, self.status.st_ino, self.size)
+                return False
+            add_file(records, relative, self.status.st_ino, self.size)
             while True:
                 memcpy(self.before, self.window, self.filled)
                 status = self._rewrite()
@@ -92,17 +114,17 @@ cdef class Ordinary:
                 at = self.rewriter.machine.base
                 self._add_edits(records, at, settled)
                 if PyByteArray_GET_SIZE(records) > most:
-                    return None
+                    return False
                 if status == _m.DONE:
                     return self._finish()
                 if not self._go_on(status, settled):
-                    return None
+                    return False
         except DicomError:
-            return None
+            return False
 
-    def copy(self, int src, int dst, kernel) -> Report | None:
+    def copy(self, int src, int dst, kernel) -> bool:
         """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
-        to position and returns how many. None: it is not ordinary, and dst may hold a part.
+        to position and returns how many. False: it is not ordinary, and dst may hold a part.
 
         What stays as it is goes through the kernel in long pieces: bulk, and the headers between
         the fragments of encapsulated pixel data, which lie at the same place in the output."""
@@ -112,7 +134,7 @@ cdef class Ordinary:
         cdef int status, failed
         try:
             if not self._begin(src):
-                return None
+                return False
             while True:
                 memcpy(self.before, self.window, self.filled)
                 status = self._rewrite()
@@ -120,24 +142,63 @@ cdef class Ordinary:
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
                     if not self._copy_range(src, dst, kernel, start, m.base):
-                        return None
+                        return False
                     with nogil:
                         failed = write_on(dst, self.window, settled)
                     if failed:
-                        return None     # the other way will fail too, and say why
+                        return False    # the other way will fail too, and say why
                     start = end
                 if status == _m.SKIP:
                     end += m.skip
                 if end - start >= COPY_LEAST or status == _m.DONE:
                     if not self._copy_range(src, dst, kernel, start, end):
-                        return None
+                        return False
                     start = end
                 if status == _m.DONE:
                     return self._finish()
                 if not self._go_on(status, settled):
-                    return None
+                    return False
         except DicomError:
-            return None
+            return False
+
+    @property
+    def elements(self) -> int:
+        return self.rewriter.machine.elements
+
+    def remember(self) -> None:
+        """This file is what the next ones are `alike` to."""
+        cdef const Machine *m = self.rewriter.machine
+        memcpy(self.like_counts, m.counts, sizeof(self.like_counts))
+        memcpy(self.like_notes, m.notes, sizeof(self.like_notes))
+        self.like_answer_notes = dict(self.answers.notes)
+        self.like_uid_counts = self.uid_counts
+        self.like_study, self.like_series, self.like_syntax = self.study, self.series, self.syntax
+
+    @property
+    def alike(self) -> bool:
+        cdef const Machine *m = self.rewriter.machine
+        return (memcmp(self.like_counts + 1, m.counts + 1, sizeof(self.like_counts) - 8) == 0
+                and memcmp(self.like_notes, m.notes, sizeof(self.like_notes)) == 0
+                and self.like_study == self.study and self.like_series == self.series
+                and self.like_syntax == self.syntax and self.like_uid_counts == self.uid_counts
+                and self.like_answer_notes == self.answers.notes)
+
+    def report(self) -> Report:
+        cdef Rewriter r = self.rewriter
+        report = Report()
+        report.patient_id = self.patient_id
+        report.study = self.study
+        report.series = self.series
+        report.instance = self.instance
+        report.bytes_in = report.bytes_out = self.size
+        report.elements = r.machine.elements
+        report.actions = r.counts
+        report.notes = r.notes
+        if self.answers.notes:
+            report.notes |= self.answers.notes
+        report.uids = self.uid_counts or dict(NOTHING_COUNTED)
+        report.transfer_syntax = self.syntax
+        return report
 
     cdef bint _copy_range(self, int src, int dst, kernel, uint64_t start, uint64_t end) except -1:
         """Whether all of it went to the end of dst."""
@@ -174,37 +235,56 @@ cdef class Ordinary:
         seen = r.step_in(self.window, self.filled, self.filled == self.size)
         if seen != _m.SYNTAX:
             return False
+        self._look_up_syntax(span_in(<const char *>self.window, 0, self.filled, &m.syntax))
         media_class = span_in(<const char *>self.window, 0, self.filled, &m.media_class)
-        syntax, encoding, deflated = self.engine.syntax_of(
-            span_in(<const char *>self.window, 0, self.filled, &m.syntax))
-        if encoding is None or deflated or not self.engine.is_ordinary_class(media_class):
+        if media_class != self.media_class:
+            self.media_ordinary = self.engine.is_ordinary_class(media_class)
+            self.media_class = media_class
+        if self.encoding is None or not self.media_ordinary:
             return False
-        r.set_encoding(encoding)
+        r.set_encoding(self.encoding)
         seen = r.step_in(self.window, self.filled, self.filled == self.size)
         if (seen != _m.BARRIER and seen != _m.DONE) or m.pos + 8 > self.hold_limit:
             return False
-        return self._begin_rewriting(syntax, encoding)
+        return self._begin_rewriting()
 
-    cdef bint _begin_rewriting(self, str syntax, int encoding) except -1:
+    cdef int _look_up_syntax(self, bytes field) except -1:
+        if field == self.syntax_field:
+            return 0
+        self.syntax, self.encoding, deflated = self.engine.syntax_of(field)
+        if deflated:
+            self.encoding = None
+        self.syntax_field = field
+        self.answers = None
+        return 0
+
+    cdef bint _begin_rewriting(self) except -1:
         cdef Rewriter r = self.rewriter
         cdef Machine *m = r.machine
         cdef uint64_t meta_end = m.meta_end
         cdef const char *window = <const char *>self.window
         sop_class = span_in(window, 0, self.filled, &m.sop_class)
-        patient_id = span_in(window, 0, self.filled, &m.patient_id)
-        if m.characteristics.seen or not self.engine.is_ordinary_class(sop_class):
+        if sop_class != self.sop_class:
+            self.class_ordinary = self.engine.is_ordinary_class(sop_class)
+            self.sop_class = sop_class
+        if m.characteristics.seen or not self.class_ordinary:
             return False
-        if self.answers is None or patient_id != self.patient_id or syntax != self.syntax:
-            self.answers = self.engine.answers(syntax, patient_id, False)
-            self.patient_id, self.syntax = patient_id, syntax
+        patient = span_in(window, 0, self.filled, &m.patient_id)
+        if self.answers is None or patient != self.patient:
+            self.answers = self.engine.answers(self.syntax, patient, False)
+            self.patient = patient
         self.answers.notes.clear()
         r.begin(self.answers, self.answers.known_uids, False)
         m.encoding_told = True
-        m.encoding = encoding
+        m.encoding = self.encoding
         m.known_meta_end = meta_end
-        self.engine.uids.take_counts()      # those of an input that was left half-way
-        self.patient = self.study = self.series = self.instance = None
+        if self._are_uids_counted():
+            self.uids.take_counts()     # of an input that was left half-way
+        self.patient_id = self.study = self.series = self.instance = None
         return True
+
+    cdef bint _are_uids_counted(self) except -1:
+        return self.uids.short or self.uids.vanished or self.uids.foreign
 
     cdef int _rewrite(self) except -1:
         """One step, through what the window holds."""
@@ -212,7 +292,8 @@ cdef class Ordinary:
         cdef Machine *m = r.machine
         cdef bint first = m.pos == 0
         cdef int status = r.step_in(self.window, self.filled, m.base + self.filled == self.size)
-        if self.patient is None or self.instance is None or self.study is None or self.series is None:
+        if (self.patient_id is None or self.instance is None or self.study is None
+                or self.series is None):
             self._see_new_values()
         if first:
             self._mark()
@@ -268,14 +349,14 @@ cdef class Ordinary:
         cdef const uint8_t *new = self.window
         cdef size_t start, end = 0
         while next_difference(old, new, n, self.gap, &start, &end):
-            _add_edit(records, at + start, new + start, end - start)
+            add_changed(records, at + start, new + start, end - start)
         return 0
 
     cdef int _see_new_values(self) except -1:
         patient, study, series, instance = texts_in(<const char *>self.window,
                                                     self.rewriter.machine, self.filled)
         if patient is not None:
-            self.patient = patient
+            self.patient_id = patient
         if study is not None:
             self.study = study
         if series is not None:
@@ -284,46 +365,11 @@ cdef class Ordinary:
             self.instance = instance
         return 0
 
-    cdef object _finish(self):
-        cdef Rewriter r = self.rewriter
-        report = Report()
-        report.patient_id = self.patient or ""
-        report.study = self.study or ""
-        report.series = self.series or ""
-        report.instance = self.instance or ""
-        report.bytes_in = report.bytes_out = self.size
-        report.elements = r.machine.elements
-        report.actions = r.counts
-        report.notes = r.notes
-        if self.answers.notes:
-            report.notes |= self.answers.notes
-        report.uids = self.engine.uids.take_counts()
-        report.transfer_syntax = self.syntax
-        return report
-
-
-cdef char *_add(bytearray records, size_t n) except NULL:
-    """Room for n bytes more."""
-    cdef Py_ssize_t at = PyByteArray_GET_SIZE(records)
-    PyByteArray_Resize(records, at + n)
-    return PyByteArray_AS_STRING(records) + at
-
-
-cdef int _add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1:
-    cdef uint16_t n = len(relative)
-    cdef char *to = _add(records, 22 + n)
-    memcpy(to, b"FILE", 4)
-    memcpy(to + 4, &n, 2)
-    memcpy(to + 6, <const char *>relative, n)
-    memcpy(to + 6 + n, &inode, 8)
-    memcpy(to + 14 + n, &size, 8)
-    return 0
-
-
-cdef int _add_edit(bytearray records, uint64_t offset, const uint8_t *new, uint32_t n) except -1:
-    cdef char *to = _add(records, 16 + n)
-    memcpy(to, b"EDIT", 4)
-    memcpy(to + 4, &offset, 8)
-    memcpy(to + 12, &n, 4)
-    memcpy(to + 16, new, n)
-    return 0
+    cdef bint _finish(self) except -1:
+        """True: the file is done."""
+        self.patient_id = self.patient_id or ""
+        self.study = self.study or ""
+        self.series = self.series or ""
+        self.instance = self.instance or ""
+        self.uid_counts = self.uids.take_counts() if self._are_uids_counted() else None
+        return True

@@ -1,4 +1,4 @@
-"""Reads and writes of all that was asked for, as far as the file goes."""
+"""Paths, and reads and writes of all that was asked for, as far as the file goes."""
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -45,3 +45,6 @@ cdef inline int write_on(int file, const uint8_t *data, size_t n) noexcept nogil
         elif errno != EINTR:
             return -1
     return 0
+
+
+cdef const char *path_of(bytes path) except NULL

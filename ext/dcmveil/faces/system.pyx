@@ -2,19 +2,13 @@
 
 For a file of some kilobytes those objects take as long as the kernel does.
 """
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_AsStringAndSize, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOSYS, ENXIO, errno
-from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.stdint cimport uint64_t
 from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open as c_open
-from posix.stat cimport S_ISREG, fstat, lstat, struct_stat
-from posix.unistd cimport close as c_close, fsync
-
-from dcmveil.faces.system cimport write_at
-from dcmveil.wire cimport load16, load32, load64
+from posix.stat cimport S_ISREG, fstat, struct_stat
+from posix.unistd cimport close as c_close
 
 import os
 
@@ -25,6 +19,8 @@ cdef int NOFOLLOW = os.O_NOFOLLOW
 cdef extern from *:
     """
     #include <errno.h>
+    #include <fcntl.h>
+    #include <stdint.h>
     #include <unistd.h>
     #if defined(__linux__)
     #include <sys/syscall.h>
@@ -41,15 +37,25 @@ cdef extern from *:
         return -1;
     #endif
     }
+    /* Advice: where it cannot be given or taken, the file can be read all the same. */
+    static void dcmveil_will_need(int file, uint64_t n) {
+    #if defined(POSIX_FADV_WILLNEED)
+        (void) posix_fadvise(file, 0, (off_t) n, POSIX_FADV_WILLNEED);
+    #else
+        (void) file;
+        (void) n;
+    #endif
+    }
     """
     int dcmveil_rename_new(const char *old, const char *fresh) nogil
+    void dcmveil_will_need(int file, uint64_t n) nogil
 
 
 def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
     """A file descriptor of a regular file. Raises OSError, and FileError for anything else: a
     symbolic link unless `follow`, a device, a FIFO (which must not block), a folder."""
     cdef bytes encoded = path if type(path) is bytes else os.fsencode(path)
-    cdef const char *name = _name(encoded)
+    cdef const char *name = path_of(encoded)
     cdef struct_stat status
     cdef int file
     flags |= O_NONBLOCK | O_CLOEXEC | (0 if follow else NOFOLLOW)
@@ -77,8 +83,8 @@ def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
 def rename_new(bytes old, bytes new) -> bool:
     """Give a file a name that nothing has yet. False: not on this system or file system. Raises
     OSError."""
-    cdef const char *one = _name(old)
-    cdef const char *other = _name(new)
+    cdef const char *one = path_of(old)
+    cdef const char *other = path_of(new)
     cdef int failed
     with nogil:
         failed = dcmveil_rename_new(one, other)
@@ -89,77 +95,57 @@ def rename_new(bytes old, bytes new) -> bool:
     return True
 
 
-def carry_out(bytes root, bytearray records, list files, bint durable) -> set[bytes]:
-    """Write the edits of whole records (see faces/journal.py) into the open files that they are of,
-    in their order. The relative paths that come back no longer lead to the file that was planned,
-    or its length is another one; those were not touched. Raises OSError, and ValueError for what
-    are no records of so many files."""
-    cdef const uint8_t *at = <const uint8_t *>PyByteArray_AS_STRING(records)
-    cdef const uint8_t *end = at + PyByteArray_GET_SIZE(records)
-    cdef const uint8_t *edits
-    cdef int file
-    cdef bint there
-    cdef uint32_t n
-    refused = set()
-    for target in files:
-        file = target
-        if end - at < 6 or memcmp(at, b"FILE", 4) != 0:
-            raise ValueError("no record of a file")
-        relative = _path_in(at, end)
-        there = _is_there(root + b"/" + relative, at + 6 + len(<bytes>relative))
-        edits = at + 22 + len(<bytes>relative)
+def rename_batch(bytes folder, batch) -> list[int]:
+    """Give the files of a batch (tuples with a path second, and third a name in the folder) their
+    names, in order, as rename_new does. The numbers of those that could not be named: who tries
+    again learns why."""
+    cdef int failed
+    cdef const char *one
+    cdef const char *other
+    left = []
+    for number, brief in enumerate(batch):
+        old, path = brief[1], folder + <bytes?>brief[2]
+        one, other = path_of(old), path_of(path)
         with nogil:
-            at = _write_edits(file if there else -1, edits, end)
-        if at == NULL:
-            PyErr_SetFromErrno(OSError)
-        if end - at < 8 or memcmp(at, b"DONE", 4) != 0:
-            raise ValueError("a record has no end")
-        n = load32(at + 4, False)
-        if <size_t>(end - at) - 8 < n:
-            raise ValueError("a record has no end")
-        at += 8 + <size_t>n
-        if not there:
-            refused.add(relative)
-        elif durable and fsync(file) != 0:
-            PyErr_SetFromErrno(OSError)
-    if at != end and (end - at < 4 or memcmp(at, b"OVER", 4) != 0):
-        raise ValueError("there are more records than files")
-    return refused
+            failed = dcmveil_rename_new(one, other)
+        if failed:
+            left.append(number)
+    return left
 
 
-cdef const char *_name(bytes path) except NULL:
+def open_batch(bytes folder, list batch, int flags, uint64_t ahead) -> list[int]:
+    """Open the files of a batch of (path in the folder, why it is not taken or ""), and tell the
+    kernel that the first `ahead` bytes of each are read soon, so that a disk may begin. -1 for
+    what is not taken or cannot be opened: the reason is met again when it is its turn."""
+    cdef int file
+    files = []
+    for relative, reason in batch:
+        file = -1
+        if not reason:
+            try:
+                file = open_regular(folder + <bytes?>relative, flags)
+            except (OSError, FileError, ValueError):
+                pass
+            else:
+                with nogil:
+                    dcmveil_will_need(file, ahead)
+        files.append(file)
+    return files
+
+
+def close_batch(list files) -> None:
+    """Close what was opened, and forget it."""
+    cdef int file
+    for one in files:
+        file = one
+        if file >= 0:
+            c_close(file)
+    files.clear()
+
+
+cdef const char *path_of(bytes path) except NULL:
     """Raises ValueError where a NUL stands in a path: the system would read it up to there, and
     take another file."""
     cdef char *name
     PyBytes_AsStringAndSize(path, &name, NULL)
     return name
-
-
-cdef bytes _path_in(const uint8_t *at, const uint8_t *end):
-    cdef uint16_t n = load16(at + 4, False)
-    if end - at < 22 + n:
-        raise ValueError("no record of a file")
-    return PyBytes_FromStringAndSize(<const char *>at + 6, n)
-
-
-cdef bint _is_there(bytes path, const uint8_t *identity) except -1:
-    """Whether a file of this inode and size has that name."""
-    cdef struct_stat status
-    if lstat(_name(path), &status) != 0:
-        return False
-    return (<uint64_t>status.st_ino == load64(identity)
-            and <uint64_t>status.st_size == load64(identity + 8))
-
-
-cdef const uint8_t *_write_edits(int file, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """Where the edits of a record end; NULL and errno: they could not be written."""
-    cdef uint32_t n
-    while end - at >= 16 and memcmp(at, b"EDIT", 4) == 0:
-        n = load32(at + 12, False)
-        if <size_t>(end - at) - 16 < n:
-            errno = EINVAL
-            return NULL
-        if file >= 0 and write_at(file, at + 16, n, load64(at + 4)) != 0:
-            return NULL
-        at += 16 + n
-    return at

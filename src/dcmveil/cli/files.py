@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ..trees.record import Result
+    from ..trees.record import Brief, Result
     from ..trees.walk import Found
     from ..veil import Veil
 
@@ -228,17 +228,20 @@ def _run_one(veil: Veil, plan: Plan, options: Options, job: Job, stop: StopFlag)
     failures: list[str] = []
     total = None if found is not None else source
 
-    def see(result: Result) -> None:
-        progress.see(result)
-        if result.outcome == FAILED and len(failures) < SHOWN_FAILURES:
-            failures.append(_failure(result, options.report_paths))
-        elif single and result.outcome == SKIPPED:  # it was asked for by its name
-            failures.append(result.reason)
+    def see(results: list[Result | Brief]) -> None:
+        for result in results:
+            if isinstance(result, tuple):
+                continue
+            if result.outcome == FAILED and len(failures) < SHOWN_FAILURES:
+                failures.append(_failure(result, options.report_paths))
+            elif single and result.outcome == SKIPPED:  # it was asked for by its name
+                failures.append(result.reason)
+        progress.see(results)
 
     with Progress("none" if plan.quiet or single else plan.progress, total) as progress:
         summary = run(
             veil, source, target, options,
-            found=found, final=final, single=single, on_file=see, stop=stop,
+            found=found, final=final, single=single, on_batch=see, stop=stop,
         )  # fmt: skip
     for line in failures:
         say(line)

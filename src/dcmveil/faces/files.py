@@ -32,21 +32,11 @@ TEMPORARY = b".dcmveil-"  # how the names of our own files begin; trees pass ove
 _CANNOT = {
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY,
 }  # fmt: skip
-_CAN_ADVISE = hasattr(os, "posix_fadvise")  # not on every system
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 class StopError(DcmveilError):
     """The run was asked to stop; the file in hand was undone."""
-
-
-def will_need(file: int, n: int) -> None:
-    """Tell the kernel that the first n bytes are read soon, so that a disk may begin."""
-    if _CAN_ADVISE:
-        try:
-            os.posix_fadvise(file, 0, n, os.POSIX_FADV_WILLNEED)
-        except OSError:
-            pass  # a file system that takes no advice: the file can be read all the same
 
 
 def write_whole(file: int, data: bytes | memoryview) -> None:

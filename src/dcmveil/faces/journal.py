@@ -11,12 +11,13 @@ The folder `.dcmveil-journal` in the root of the tree holds the journals of a ru
     EDIT  offset (8), length (4), new bytes               as often as needed
     DONE  length (4), line of the report
     ...
-    OVER  number of files (4), digest (16) of all before it
+    OVER  number of files (4), CRC-32 of all before it (4)
 
-with little endian integers. It holds paths relative to the root, and no old value unless a
-crosswalk is written (its rows stand in the lines, since nothing else has them after patching). Its
-mode is 0600, and it is gone when the run is. Its writer holds a lock on it: one without is left
-over.
+with little endian integers. The CRC tells a journal that was cut off, or in which a
+power cut has left holes, from a whole one; against whoever may write into the folder it is no help.
+A journal holds paths relative to the root, and no old value unless a crosswalk is written (its rows
+stand in the lines, since nothing else has them after patching). Its mode is 0600, and it is gone
+when the run is. Its writer holds a lock on it: one without is left over.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from binascii import crc32
 
 from ..errors import DcmveilError, FileError
-from ..keys import blake2b
 from .files import remove, sync_folder
-from .system import carry_out, open_regular
+from .records import add_done, add_edit, add_file, carry_out
+from .system import close_batch, open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +39,6 @@ if TYPE_CHECKING:
 
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
-_FILE_HEAD = struct.Struct("<4sH")
-_IDENTITY = struct.Struct("<QQ")
-_EDIT_HEAD = struct.Struct("<4sQI")
-_TEXT_HEAD = struct.Struct("<4sI")
-_DIGEST = 16
 _BUFFER = 1 << 20
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
@@ -65,8 +62,8 @@ class Journal:
         self._committed = False
         self._written = 0  # bytes of the file that count
         self._start = 0  # of the record at hand, from the start of the journal
-        self._digest = blake2b(digest_size=_DIGEST)  # of what is in the file
-        self._digest_before: blake2b | None = None  # without the record at hand
+        self._crc = 0  # of what is in the file
+        self._crc_before = 0  # without the record at hand
         # Open files, so that nothing has to be opened and read again; None once the records do not
         # fit into the buffer.
         self._targets: list[int] | None = []
@@ -77,19 +74,17 @@ class Journal:
 
     def begin(self, relative: bytes, status: os.stat_result) -> None:
         self.start()
-        self.records += _FILE_HEAD.pack(_FILE, len(relative)) + relative
-        self.records += _IDENTITY.pack(status.st_ino, status.st_size)
+        add_file(self.records, relative, status.st_ino, status.st_size)
 
     def edit(self, offset: int, new: bytes) -> None:
-        self.records += _EDIT_HEAD.pack(_EDIT, offset, len(new))
-        self.records += new
+        add_edit(self.records, offset, new)
         if len(self.records) > _BUFFER:
             self._spill()
 
     def end(self, file: int, line: bytes) -> None:
         """The file was understood to its end; `line` tells what is reported once it is patched.
         From here on the journal closes `file`."""
-        self.records += _TEXT_HEAD.pack(_DONE, len(line)) + line
+        add_done(self.records, line)
         self.count += 1
         if self._targets is None:
             os.close(file)
@@ -103,16 +98,14 @@ class Journal:
         if self._start >= self._written:
             del self.records[self._start - self._written :]
         else:
-            assert self._digest_before is not None
-            self._digest = self._digest_before
+            self._crc = self._crc_before
             self.records.clear()
             self._written = self._start
 
     def commit(self, durable: bool) -> None:
         """The batch is whole: from here on it will be carried out, by this run or the next."""
-        self.records += _TEXT_HEAD.pack(_OVER, self.count)
-        self._digest.update(self.records)
-        self.records += self._digest.digest()
+        self.records += struct.pack("<4sI", _OVER, self.count)
+        self.records += struct.pack("<I", crc32(self.records, self._crc))
         self._write(self.records)
         if durable:
             os.fsync(self._file)
@@ -142,8 +135,8 @@ class Journal:
             self._file = -1
 
     def _close_targets(self) -> None:
-        for file in self._targets or ():
-            os.close(file)
+        if self._targets is not None:
+            close_batch(self._targets)
         self._targets = None
 
     def _spill(self) -> None:
@@ -151,14 +144,14 @@ class Journal:
         before = self._start - self._written  # bytes of records that stay whatever comes
         if before >= 0:
             self._put(self.records[:before])
-            self._digest_before = self._digest.copy()
+            self._crc_before = self._crc
             del self.records[:before]
         self._put(self.records)
         self.records.clear()
         self._close_targets()
 
     def _put(self, data: bytearray) -> None:
-        self._digest.update(data)
+        self._crc = crc32(data, self._crc)
         self._write(data)
 
     def _write(self, data: bytearray) -> None:
@@ -286,15 +279,16 @@ def _files_of(file: BinaryIO) -> set[bytes] | None:
 
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
     """(kind, content) one by one. Raises ValueError or struct.error where it is not whole."""
-    digest = blake2b(digest_size=_DIGEST)
+    crc = 0
     count = 0
     started = False  # a record that has not ended
 
     def take(n: int) -> bytes:
+        nonlocal crc
         data = file.read(n)
         if len(data) != n:
             raise ValueError("cut off")
-        digest.update(data)
+        crc = crc32(data, crc)
         return data
 
     while True:
@@ -318,7 +312,8 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
             yield kind, line
         elif kind == _OVER and not started:
             (number,) = struct.unpack("<I", take(4))
-            if number != count or file.read(_DIGEST) != digest.digest():
+            wanted = crc
+            if number != count or struct.unpack("<I", take(4)) != (wanted,):
                 raise ValueError("damaged")
             return
         else:

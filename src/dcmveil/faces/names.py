@@ -10,6 +10,7 @@ from ..keys import keyed_hash
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..report import Report
+    from .ordinary import Ordinary
 
 DEFAULT_TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -58,7 +59,7 @@ class Names:
         self._folder_of: tuple[str, str, str] | None = None
         self._folder = b""
 
-    def name(self, report: Report, relative: bytes) -> bytes:
+    def name(self, report: Report | Ordinary, relative: bytes) -> bytes:
         """The output's path for an input at the path `relative`, rewritten with this report.
 
         Raises DicomError where names are kept and this one is absolute, leads upwards or is none.
@@ -78,7 +79,9 @@ class Names:
         digest.update(relative)
         return digest.hexdigest()
 
-    def _component(self, parts: list[str | bytes], report: Report, relative: bytes) -> bytes:
+    def _component(
+        self, parts: list[str | bytes], report: Report | Ordinary, relative: bytes
+    ) -> bytes:
         """Text (bytes) and fields (str) put together, shortened where a file system must."""
         values = [p if isinstance(p, bytes) else self._value(p, report, relative) for p in parts]
         whole = b"".join(values)
@@ -88,7 +91,7 @@ class Names:
         ending = b"-" + self.mac(whole).encode() + ending[-_ENDING_LIMIT:]
         return whole[: _COMPONENT_LIMIT - len(ending)] + ending
 
-    def _value(self, field: str, report: Report, relative: bytes) -> bytes:
+    def _value(self, field: str, report: Report | Ordinary, relative: bytes) -> bytes:
         if field == _MAC_FIELD:
             return self.mac(relative).encode()
         attribute, missing = _FIELDS[field]

@@ -13,12 +13,19 @@ from ..core import ACTION_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from json import JSONEncoder
     from typing import Any
 
     from ..core import Trace
     from ..errors import DicomError
+    from ..faces.names import Names
+    from ..faces.ordinary import Ordinary
     from ..report import Report
+
+    # What a run without a report keeps of a file that was rewritten: (path, temporary path of the
+    # output, its name, bytes, warnings as in a Result); in place b"" for both.
+    Brief = tuple[bytes, bytes, bytes, int, dict[str, int] | None]
 
 # outcomes
 REWRITTEN = "rewritten"
@@ -28,6 +35,7 @@ SKIPPED = "skipped"
 FAILED = "failed"
 OUTCOMES = (REWRITTEN, SAME, COPIED, SKIPPED, FAILED)
 _MORE = ("path", "edits")  # members of a rewritten file's record that are not counts
+_BRIEF = 5  # members of a Brief
 _PREAMBLE = 128
 
 
@@ -69,9 +77,7 @@ class Result:
         """What was done, as the session says."""
         self.report = report
         self.bytes_in, self.bytes_out = report.bytes_in, report.bytes_out
-        if report.notes or any(report.uids.values()):
-            uids = {f"{name} UIDs": count for name, count in report.uids.items() if count}
-            self.warnings = report.notes | uids
+        self.warnings = _warnings_of(report)
 
     def add(self, name: str, value: Any) -> None:
         """One more member of the record."""
@@ -96,23 +102,46 @@ class Result:
 
     def line(self) -> bytes:
         """The same as a line of it, without its end."""
-        counts = f",{self.counts}" if self.counts else ""
+        return b'{"input":"%b",%b}' % (self.input.encode(), self.told())
+
+    def told(self) -> bytes:
+        """Its members but for the input."""
+        counts = self.counts
         if not counts and self.report is not None:
-            counts = f",{_counts_of(self.report)}"
+            counts = _counts_of(self.report)
         more = f",{_encode(self.more)[1:-1]}" if self.more else ""
-        start = f'{{"input":"{self.input}","outcome":"{self.outcome}"'
-        return f'{start}{counts}{more},"seconds":{self.seconds:.6f}}}'.encode()
+        return _told(self.outcome, counts, more, self.seconds)
 
 
-class Results(list[Result]):
-    """Those of one batch, in order. Packed for the way between processes: a report goes as the text
-    that it becomes, an exception stays behind."""
+def _told(outcome: str, counts: str, more: str, seconds: float) -> bytes:
+    comma = "," if counts else ""
+    return f'"outcome":"{outcome}"{comma}{counts}{more},"seconds":{seconds:.6f}'.encode()
+
+
+class Results:
+    """Those of one batch.
+
+    files    a Result each, in order, or a Brief
+    journal  of files that were patched, its path, b"" if there is none: to be discarded once they
+             stand in the report
+
+    Packed for the way between processes: a report goes as the text that it becomes, an exception
+    stays behind.
+    """
+
+    __slots__ = ("files", "journal")
+
+    def __init__(self, files: Iterable[Result | Brief] = (), journal: bytes = b"") -> None:
+        self.files = list(files)
+        self.journal = journal
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack, ([_packed(result) for result in self],)
+        return _unpack, ([_packed(file) for file in self.files], self.journal)
 
 
-def _packed(r: Result) -> tuple[Any, ...]:
+def _packed(r: Result | Brief) -> tuple[Any, ...]:
+    if isinstance(r, tuple):
+        return r
     counts = r.counts if r.report is None or r.counts else _counts_of(r.report)
     return (
         r.relative, r.input, r.outcome, counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
@@ -120,15 +149,18 @@ def _packed(r: Result) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _unpack(packed: list[tuple[Any, ...]]) -> Results:
-    results = Results()
+def _unpack(packed: list[tuple[Any, ...]], journal: bytes) -> Results:
+    results = Results((), journal)
     for state in packed:
+        if len(state) == _BRIEF:
+            results.files.append(state)
+            continue
         r = Result.__new__(Result)
         (
             r.relative, r.input, r.outcome, r.counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
             r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
         ) = state  # fmt: skip
-        results.append(r)
+        results.files.append(r)
     return results
 
 
@@ -148,22 +180,27 @@ def line_of(record: dict[str, Any]) -> bytes:
     return _encode(record).encode() + b"\n"
 
 
-def journal_line(run: str, result: Result) -> bytes:
+def journal_line(run: bytes, result: Result) -> bytes:
     """What a journal keeps of a result, for the run of that identity."""
     rows = [(kind, old.hex(), new.hex()) for kind, old, new in result.crosswalk or ()]
-    told = b'{"run":"%b","record":%b' % (run.encode(), result.line())
+    told = b'{"run":"%b","record":{%b}' % (run, result.told())
     return told + (b',"crosswalk":%b}' % _encode(rows).encode() if rows else b"}")
 
 
-def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
+def brief_line(run: bytes, counts: str, seconds: float) -> bytes:
+    """The same of a file of which there is nothing else to tell."""
+    return b'{"run":"%b","record":{%b}}' % (run, _told(REWRITTEN, counts, "", seconds))
+
+
+def from_journal(run: bytes, names: Names, relative: bytes, line: bytes) -> Result | None:
     """The result that a journal kept, None if it is of a run with another profile or key."""
     import json
 
     kept = json.loads(line)
-    if kept["run"] != run:
+    if kept["run"].encode() != run:
         return None
     record = kept["record"]
-    result = Result(relative, record.pop("input"), record.pop("outcome"))
+    result = Result(relative, names.mac(relative), record.pop("outcome"))
     result.seconds = record.pop("seconds")
     result.tell(report_of(record))
     result.more = {name: value for name, value in record.items() if name in _MORE} or None
@@ -174,16 +211,56 @@ def from_journal(run: str, relative: bytes, line: bytes) -> Result | None:
     return result
 
 
+class Counts:
+    """What was done to ordinary files; those that follow each other are mostly alike.
+
+    warnings  of the last file that was looked at, as in a Result
+    """
+
+    def __init__(self, ordinary: Ordinary) -> None:
+        self._ordinary = ordinary
+        self._rest = ""
+        self.warnings: dict[str, int] | None = None
+
+    def look(self) -> None:
+        """At the last file."""
+        one = self._ordinary
+        if not (self._rest and one.alike):
+            report = one.report()
+            self._rest = _rest_of(report)
+            self.warnings = _warnings_of(report)
+            one.remember()
+
+    def text(self) -> str:
+        """What a Result has as its counts, of the last file that was looked at."""
+        one = self._ordinary
+        return _first_of(one.size, one.size, one.elements, one.instance) + self._rest
+
+
+def _warnings_of(report: Report) -> dict[str, int] | None:
+    uids = {f"{name} UIDs": count for name, count in report.uids.items() if count}
+    return report.notes | uids or None
+
+
 def _counts_of(report: Report) -> str:
+    first = _first_of(report.bytes_in, report.bytes_out, report.elements, report.instance)
+    return first + _rest_of(report)
+
+
+def _first_of(bytes_in: int, bytes_out: int, elements: int, instance: str) -> str:
+    return (
+        f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"elements":{elements},'
+        f'"instance":{_quoted(instance)},'
+    )
+
+
+def _rest_of(report: Report) -> str:
     uids = {name: count for name, count in report.uids.items() if count}
     return (
-        f'"bytes_in":{report.bytes_in},"bytes_out":{report.bytes_out},'
-        f'"elements":{report.elements},"actions":{_actions(report.actions)},'
-        f'"notes":{_numbers(report.notes)},"uids":{_numbers(uids)},'
-        f'"transfer_syntax":{_quoted(report.transfer_syntax)},'
+        f'"actions":{_numbers(report.actions)},"notes":{_numbers(report.notes)},'
+        f'"uids":{_numbers(uids)},"transfer_syntax":{_quoted(report.transfer_syntax)},'
         f'"second_run":{"true" if report.second_run else "false"},'
-        f'"study":{_quoted(report.study)},"series":{_quoted(report.series)},'
-        f'"instance":{_quoted(report.instance)}'
+        f'"study":{_quoted(report.study)},"series":{_quoted(report.series)}'
     )
 
 
@@ -192,17 +269,6 @@ def _numbers(counts: dict[str, int]) -> str:
     if not counts:
         return "{}"
     return "{" + ",".join([f'"{name}":{count}' for name, count in counts.items()]) + "}"
-
-
-_last: tuple[dict[str, int], str] = ({}, "{}")
-
-
-def _actions(counts: dict[str, int]) -> str:
-    """The same, since most inputs have the counts of the one before."""
-    global _last
-    if counts != _last[0]:
-        _last = counts, _numbers(counts)
-    return _last[1]
 
 
 def report_of(record: dict[str, Any]) -> Report:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
+from itertools import islice
 
-from ..errors import FileError, UsageError
+from ..errors import UsageError
 from ..faces import journal
-from ..faces.files import (
-    KernelCopy,
-    create,
-    make_folders,
-    publish,
-    remove,
-    same_bytes,
-    sync_file,
-    sync_folder,
-)
 from ..faces.names import Names
-from ..faces.system import open_regular
 from .ledger import Crosswalk, DiskSet, Ledger
-from .record import FAILED, OUTCOMES, REWRITTEN, SAME, SKIPPED, Result, from_journal, line_of
-from .tasks import CopyTask, PatchTask, Task
+from .outputs import Outputs, Quarantine
+from .record import (
+    FAILED,
+    OUTCOMES,
+    REWRITTEN,
+    SAME,
+    SKIPPED,
+    Results,
+    from_journal,
+    line_of,
+)
 from .walk import AGAIN, walk
 from .workers import StopFlag, run_batches
 
@@ -31,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from .tasks import Veils
+    from .record import Brief, Result
+    from .tasks import Task, Veils
     from .walk import Found
 
     Path = str | bytes | os.PathLike[str]
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 # a kill loses little work and that the last batches end together.
 BATCH = 32
 _LOCK_SECONDS = 10.0  # for workers of a killed run to finish the file in hand
-FOLDERS_KNOWN = 4096  # to exist in the target: a hundred series a patient, and little memory
-TAKEN = "its output name is taken by a file that is not the same"
 
 
 class Options:
@@ -134,15 +131,24 @@ class Summary:
         """Whether every DICOM input was treated."""
         return not (self.outcomes[FAILED] or self.interrupted or self.fatal)
 
-    def add(self, result: Result) -> None:
-        self.outcomes[result.outcome] += 1
-        if result.outcome == SKIPPED:
-            _count(self.reasons, result.reason, 1)
-        self.bytes_in += result.bytes_in
-        self.bytes_out += result.bytes_out
-        if result.warnings:
-            for note, count in result.warnings.items():
-                _count(self.warnings, note, count)
+    def add(self, results: Iterable[Result | Brief]) -> None:
+        for result in results:
+            if isinstance(result, tuple):
+                outcome = REWRITTEN
+                _, _, _, size, warnings = result
+                self.bytes_in += size
+                self.bytes_out += size
+            else:
+                outcome = result.outcome
+                self.bytes_in += result.bytes_in
+                self.bytes_out += result.bytes_out
+                warnings = result.warnings
+                if outcome == SKIPPED:
+                    _count(self.reasons, result.reason, 1)
+            self.outcomes[outcome] += 1
+            if warnings:
+                for note, count in warnings.items():
+                    _count(self.warnings, note, count)
 
     def as_record(self) -> dict[str, Any]:
         return {"summary": vars(self)}
@@ -162,6 +168,7 @@ def run(
     final: bytes | None = None,
     single: bool = False,
     on_file: Callable[[Result], None] | None = None,
+    on_batch: Callable[[list[Result | Brief]], None] | None = None,
     stop: StopFlag | None = None,
 ) -> Summary:
     """Rewrite the files under `source` into `target`, or in place where that is None.
@@ -170,10 +177,12 @@ def run(
     single    `found` is one file that was named, and
     final     this is its output's name in target
     on_file   called with the result of each file, in the order of the report
+    on_batch  called with those of some files at a time; where there is neither a report nor
+              on_file, most of them are brief, and the run is faster for it
     Raises UsageError and OSError before anything was written (UsageError for a list later, where
     it is none), JournalError, and what on_file raises.
     """
-    return _Run(veil, source, target, options, final, single, stop).go(found, on_file)
+    return _Run(veil, source, target, options, final, single, stop).go(found, on_file, on_batch)
 
 
 class _Run:
@@ -186,26 +195,34 @@ class _Run:
         self.options = options
         self.veil = veil
         self.identity = veil.identity
+        self.on_file: Callable[[Result], None] | None = None
+        self.on_batch: Callable[[list[Result | Brief]], None] | None = None
         self.names = Names(options.names, keep=options.keep_names, key=veil.key)
         self.final = final
         self.single = single
         self.stop = StopFlag() if stop is None else stop  # one that is not set is false
         self.summary = Summary()
-        self.folders: set[bytes] = set()  # that are known to exist in target
-        # names given in this run, where those that stood before may be replaced
-        self.made = DiskSet() if options.overwrite else None
+        self.outputs: Outputs | None = None
+        if self.target is not None:
+            self.outputs = Outputs(self.target, self.names, options, final)
+        self.quarantine: Quarantine | None = None
+        if options.quarantine is not None:
+            self.quarantine = Quarantine(options.quarantine, self.source, self.names)
         self.ledger: Ledger | None = None
         self.crosswalk: Crosswalk | None = None
         self.recovered: set[bytes] = set()
         self.listed = False  # the files come from a list
-        self.kernel = KernelCopy()
 
     # -- the run -----------------------------------------------------------------------------
 
     def go(
-        self, found: Iterable[Found] | None, on_file: Callable[[Result], None] | None
+        self,
+        found: Iterable[Found] | None,
+        on_file: Callable[[Result], None] | None,
+        on_batch: Callable[[list[Result | Brief]], None] | None,
     ) -> Summary:
         start = time.monotonic()
+        self.on_file, self.on_batch = on_file, on_batch
         self.listed = found is not None and not self.single
         leave_out = self._check_places()
         # single files side by side do not get in each other's way
@@ -215,9 +232,9 @@ class _Run:
             leave_out |= self._own_files()
             try:
                 if self.target is None:
-                    self._recover(on_file)
+                    self._recover()
                 batches = self._batches(walk(self.source, leave_out) if found is None else found)
-                self._work(self._task(), batches, on_file)
+                self._work(self._task(), batches)
                 if self.target is None:
                     journal.close_folder(self.source)
             except BaseException:
@@ -230,17 +247,12 @@ class _Run:
             os.close(lock)
         return self.summary
 
-    def _work(
-        self,
-        task: Task,
-        batches: Iterator[list[Found]],
-        on_file: Callable[[Result], None] | None,
-    ) -> None:
+    def _work(self, task: Task, batches: Iterator[list[Found]]) -> None:
         coming = run_batches(task, batches, self.options.jobs, task.died, task.undo, self.stop)
-        results: list[Result] = []
+        results = Results()
         try:
             for results in coming:
-                self._take(results, on_file)
+                self._take(results)
         except BaseException:
             self.stop.set()
             coming.close()
@@ -248,43 +260,46 @@ class _Run:
             raise
         self.summary.interrupted = bool(self.stop) and not self.summary.fatal
 
-    def _take(self, results: list[Result], on_file: Callable[[Result], None] | None) -> None:
+    def _take(self, results: Results) -> None:
         """One batch that has come back: names, crosswalk, report, then the end of its journal."""
-        journals = self._finish(results)
-        self._note(results)
-        for path in journals:
-            journal.discard(path)
-        if on_file is not None:
+        self._finish(results.files)
+        self._note(results.files)
+        if results.journal:
+            journal.discard(results.journal)
+        self._tell(results.files)
+
+    def _tell(self, results: list[Result | Brief]) -> None:
+        """Those who look on."""
+        if self.on_batch is not None:
+            self.on_batch(results)
+        if self.on_file is not None:
             for result in results:
-                on_file(result)
+                assert not isinstance(result, tuple)
+                self.on_file(result)
 
-    def _finish(self, results: list[Result]) -> list[bytes]:
-        """Outputs get their names; the journals that are to be discarded once all is reported."""
-        journals = []
-        touched: set[bytes] = set()
-        for result in results:
-            if result.temporary is not None and self.target is None:
-                journals.append(result.temporary)
-            elif result.temporary is not None:
-                self._publish(result, touched)
-            if self.options.quarantine is not None and result.outcome == FAILED:
-                self._quarantine(result)
-        if self.options.durable:
-            for folder in touched:
-                sync_folder(folder)
-        return journals
+    def _finish(self, results: list[Result | Brief]) -> None:
+        """Outputs get their names; inputs that failed are kept where that is wanted."""
+        if self.outputs is not None:
+            self.outputs.name_all(results)
+        if self.quarantine is not None:
+            for result in results:
+                if not isinstance(result, tuple) and result.outcome == FAILED:
+                    self.quarantine.take(result)
 
-    def _note(self, results: list[Result]) -> None:
+    def _note(self, results: list[Result | Brief]) -> None:
         """Into the crosswalk, and then into the report: what stands there is not done again."""
         if self.crosswalk is not None:
             for result in results:
+                assert not isinstance(result, tuple)
                 if result.crosswalk and result.outcome in (REWRITTEN, SAME):
                     self.crosswalk.write(result.crosswalk)
             self.crosswalk.flush(self.options.durable)
+        self.summary.add(results)
         for result in results:
+            if isinstance(result, tuple):
+                continue
             if self.ledger is not None:
                 self.ledger.write(result.line() + b"\n")
-            self.summary.add(result)
             if result.fatal and not self.summary.fatal:
                 self.summary.fatal = result.reason
                 self.stop.set()
@@ -341,9 +356,14 @@ class _Run:
             raise UsageError("with the source inside the target, an output might replace an input")
 
     def _task(self) -> Task:
-        common = (self.source, self.veil, self.names, self.options, self.stop)
-        if self.target is None:
+        each = self.ledger is not None or self.on_file is not None or self.single
+        common = (self.source, self.veil, self.names, self.options, self.stop, each)
+        if self.target is None:  # only one of them is imported, for a shorter start
+            from .patching import PatchTask
+
             return PatchTask(*common)
+        from .copying import CopyTask
+
         return CopyTask(*common, self.target, self.final)
 
     def _open_files(self) -> None:
@@ -356,7 +376,8 @@ class _Run:
             }
             self.ledger = Ledger(
                 options.report, kind,
-                resume=options.resume, durable=options.durable, outputs=self.made,
+                resume=options.resume, durable=options.durable,
+                outputs=None if self.outputs is None else self.outputs.made,
             )  # fmt: skip
             self.summary.before = sum(self.ledger.kept.values())
         if options.crosswalk is not None:
@@ -396,36 +417,42 @@ class _Run:
 
     # -- which files -------------------------------------------------------------------------
 
-    def _recover(self, on_file: Callable[[Result], None] | None) -> None:
+    def _recover(self) -> None:
         """What an earlier run was about to patch when it was killed."""
+        run = self.identity.encode()
         for relative, line in journal.recover(self.source, self.options.durable):
-            result = from_journal(self.identity, relative, line)
+            result = from_journal(run, self.names, relative, line)
             if result is None:
                 continue  # it bears the mark of another key or profile, and is met as such
             self.recovered.add(relative)
             if self.ledger is None or self.ledger.is_new(result.input):
                 self._note([result])
-            if on_file is not None:
-                on_file(result)
+            self._tell([result])
 
     def _batches(self, found: Iterable[Found]) -> Iterator[list[Found]]:
-        batch: list[Found] = []
+        coming = iter(self._wanted(found))
+        while batch := list(islice(coming, BATCH)):
+            yield batch
+
+    def _wanted(self, found: Iterable[Found]) -> Iterable[Found]:
+        """What is not done yet, and each file once: two workers must never write one file."""
+        if self.listed or (self.target is None and self.options.hard_links):
+            found = self._once(found)
         done = self.ledger.done if self.ledger is not None else None
-        for relative, reason in self._once(found):
+        if self.recovered or done is not None:
+            found = self._not_done(found, done)
+        return found
+
+    def _not_done(self, found: Iterable[Found], done: DiskSet | None) -> Iterator[Found]:
+        for relative, reason in found:
             if relative in self.recovered:
                 continue
             if done is not None and bytes.fromhex(self.names.mac(relative)) in done:
                 continue
-            batch.append((relative, reason))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            yield relative, reason
 
     def _once(self, found: Iterable[Found]) -> Iterator[Found]:
-        """Each file once: two workers must never write one file. A list may name a file twice; two
-        names may lead to one file that is patched."""
+        """A list may name a file twice; two names may lead to one file that is patched."""
         names = DiskSet() if self.listed else None
         files = DiskSet() if self.target is None and self.options.hard_links else None
         for relative, reason in found:
@@ -442,87 +469,6 @@ class _Run:
         except OSError:
             return True  # met again when it is opened
         return status.st_nlink < 2 or files.add(repr(_identity(status)).encode())
-
-    # -- outputs -----------------------------------------------------------------------------
-
-    def _publish(self, result: Result, touched: set[bytes]) -> None:
-        assert self.target is not None
-        assert result.temporary is not None
-        name = result.output if self.final is None else self.final
-        path = os.path.join(self.target, name)
-        folder = os.path.dirname(path)
-        try:
-            if folder not in self.folders:
-                self._make_folder(folder, touched)
-            replace = self.made is not None and self.made.add(name)
-            new = publish(result.temporary, path, replace=replace)
-            if not new and not same_bytes(result.temporary, path):
-                result.exception = FileExistsError(errno.EEXIST, TAKEN)
-                self._fail(result, TAKEN)
-            else:
-                if self.final is None and (
-                    not self.options.keep_names or self.options.report_paths
-                ):
-                    result.add("output", os.fsdecode(name))
-                touched.add(folder)
-                if new:
-                    return
-                result.outcome = SAME
-                if self.options.durable:
-                    sync_file(path)  # of a run that was killed before it could
-        except OSError as error:
-            result.exception = error
-            self._fail(result, error.strerror or "the output could not be named")
-            result.fatal = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        remove(result.temporary)
-
-    def _fail(self, result: Result, reason: str) -> None:
-        path = (result.more or {}).get("path")
-        result.outcome = FAILED
-        result.report = result.warnings = None
-        result.counts, result.bytes_in, result.bytes_out = "", 0, 0
-        result.more = {"error": {"reason": reason}}
-        if path is not None:
-            result.add("path", path)
-
-    def _make_folder(self, folder: bytes, touched: set[bytes]) -> None:
-        if len(self.folders) >= FOLDERS_KNOWN:
-            self.folders.clear()
-        touched.update(make_folders(folder))
-        self.folders.add(folder)
-        if self.options.durable:  # a run that was killed may have made those above it
-            assert self.target is not None
-            while len(folder) > len(self.target):
-                folder = os.path.dirname(folder)
-                touched.add(folder)
-
-    def _quarantine(self, result: Result) -> None:
-        """A copy of the input, as it is, under its own path."""
-        assert self.options.quarantine is not None
-        if os.path.isabs(result.relative) or b".." in result.relative.split(b"/"):
-            return  # a list had it, and it lies outside the source
-        folder = os.fsencode(self.options.quarantine)
-        path = os.path.join(folder, result.relative)
-        temporary = os.path.join(
-            folder, b".dcmveil-%s.tmp" % self.names.mac(result.relative).encode()
-        )
-        try:
-            src = open_regular(os.path.join(self.source, result.relative))
-        except (OSError, FileError):
-            return  # what cannot be read cannot be copied; the report says why
-        try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            dst = create(temporary, 0o600)
-            try:
-                self.kernel.copy_all(src, dst, lambda: None)
-            finally:
-                os.close(dst)
-            publish(temporary, path)  # a file that stands there stays
-        except OSError as error:
-            result.add("quarantine", error.strerror or "not copied")
-        finally:
-            os.close(src)
-            remove(temporary)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

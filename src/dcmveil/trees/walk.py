@@ -41,11 +41,20 @@ def _walk(
     leave_out: frozenset[tuple[int, int]],
     depth: int,
 ) -> Iterator[Found]:
+    inodes = {inode for _, inode in leave_out}
     with entries:
         while True:
             try:
-                entry = next(entries, None)
-                if entry is None:
+                for entry in entries:  # most are plain files, with no call of ours for each
+                    name = entry.name
+                    if (
+                        not entry.is_file(follow_symlinks=False)
+                        or entry.inode() in inodes
+                        or name.startswith(TEMPORARY)
+                    ):
+                        break
+                    yield prefix + name, ""
+                else:
                     return
                 kind = _kind(entry, leave_out)
             except OSError as error:

@@ -46,7 +46,9 @@ class StopFlag:
 
     def __bool__(self) -> bool:
         """Whether to stop: it was asked for, or the parent of this worker is no more."""
-        return self.is_set or self._parent not in (os.getpid(), os.getppid())
+        if self.is_set:
+            return True
+        return self._parent != os.getpid() and self._parent != os.getppid()
 
 
 def run_batches(

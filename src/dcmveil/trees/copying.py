@@ -1,0 +1,182 @@
+"""What a worker does with a batch of files that are copied."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import FileError
+from ..faces import copy as sessions
+from ..faces.files import KernelCopy, create, remove
+from .record import COPIED
+from .tasks import DIRECTORY, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..core import Trace
+    from ..errors import NotDicomError
+    from ..faces.names import Names
+    from ..report import Report
+    from ..session import Session, Watch
+    from ..verify import Checker
+    from .record import Brief, Result, Results
+    from .run import Options
+    from .tasks import Veils
+    from .walk import Found
+    from .workers import StopFlag
+
+
+class CopyTask(Task):
+    """Each file into a temporary file in the output folder; the parent gives it its name."""
+
+    read_ahead = 1 << 20
+
+    def __init__(
+        self, root: bytes, veil: Veils, names: Names, options: Options,
+        stop: StopFlag, each: bool, target: bytes, final: bytes | None,
+    ) -> None:  # fmt: skip
+        super().__init__(root, veil, names, options, stop, each)
+        self.place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
+        self.start_of_temporary = os.path.join(target, b".dcmveil-")
+        self.kernel = KernelCopy()
+        self._checker: Checker | None = None
+
+    def treat(self, relative: bytes) -> Result | Brief:
+        try:
+            temporary, report = self._into_temporary(relative, self._rewrite)
+        except DirectoryMetError:
+            return self.skipped(relative, DIRECTORY)
+        try:
+            if report is None and not self.each:
+                return self._brief(relative, temporary)
+            result = self.rewritten(relative, report)
+            assert result.report is not None
+            result.temporary = temporary
+            result.output = self.names.name(result.report, relative)
+        except BaseException:
+            remove(temporary)
+            raise
+        return result
+
+    def _brief(self, relative: bytes, temporary: bytes) -> Brief:
+        ordinary, counts = self.ordinary, self.counts
+        assert ordinary is not None
+        assert counts is not None
+        counts.look()
+        name = self.names.name(ordinary, relative)
+        return relative, temporary, name, ordinary.size, counts.warnings
+
+    def undo(self, results: Results) -> None:
+        for result in results.files:
+            temporary = result[1] if isinstance(result, tuple) else result.temporary
+            if temporary is not None:
+                remove(temporary)
+
+    def died(self, batch: list[Found]) -> Results:
+        for relative, _ in batch:
+            remove(self.temporary_of(relative))
+        return super().died(batch)
+
+    def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
+        if not self.options.others:
+            return super().not_dicom(relative, error)
+        temporary, _ = self._into_temporary(relative, self._copy_as_it_is)
+        result = self.result(relative, COPIED)
+        result.temporary = temporary
+        result.output = relative
+        return result
+
+    def _into_temporary(
+        self, relative: bytes, work: Callable[[int, int], Report | None]
+    ) -> tuple[bytes, Report | None]:
+        """(path, report) of what `work` makes of the input in hand."""
+        src = self.open(relative)
+        temporary = self.temporary_of(relative)
+        dst = create(temporary)
+        try:
+            report = work(src, dst)
+            self._finish(src, dst)
+        except BaseException:
+            remove(temporary)
+            raise
+        finally:
+            os.close(dst)
+        return temporary, report
+
+    def _copy_as_it_is(self, src: int, dst: int) -> None:
+        os.lseek(src, 0, os.SEEK_SET)
+        self.kernel.copy_all(src, dst, self.check)
+
+    def _bulk(self, src: int, dst: int, n: int) -> int:
+        self.check()
+        return self.kernel.bulk(src, dst, n)
+
+    def _rewrite(self, src: int, dst: int) -> Report | None:
+        """None: `ordinary` has its report."""
+        report = None
+        if self.ordinary is None or not self.ordinary.copy(src, dst, self._bulk):
+            if self.ordinary is not None:
+                os.ftruncate(dst, 0)
+                os.lseek(dst, 0, os.SEEK_SET)
+                os.lseek(src, 0, os.SEEK_SET)
+            session = self.session()
+            report = sessions.copy(session, src, dst, self.kernel, self._wanted(session))
+        if self.options.verify:
+            self._verify(src, dst)
+        return report
+
+    def _verify(self, src: int, dst: int) -> None:
+        """Raises FileError if the copy is not what the input must become."""
+        if self._checker is None:
+            from ..verify import Checker
+
+            self._checker = Checker(_Looked(self.veil, self.names_stay))
+        with open(os.dup(src), "rb") as before, open(os.dup(dst), "rb") as after:
+            verdict = self._checker.check(before, after, pixels=False)
+        if not verdict.ok:
+            first = f": {verdict.findings[0]}" if verdict.findings else ""
+            raise FileError(f"the copy is not as it should be{first}")
+
+    def temporary_of(self, relative: bytes) -> bytes:
+        # Of the input, so that the same command finds and replaces what a kill has left; and of
+        # its folder, since single files from anywhere may be on their way at one time.
+        whole = self.names.mac(self.place + relative).encode()
+        return b"%b%b.tmp" % (self.start_of_temporary, whole)
+
+    def _wanted(self, session: Session) -> Callable[[], None]:
+        def check() -> None:
+            self.check()
+            if session.directory and not self.options.dicomdir:
+                raise DirectoryMetError
+
+        return check
+
+    def _finish(self, src: int, dst: int) -> None:
+        if self.options.keep_xattrs:
+            for name in os.listxattr(src):
+                if name.startswith("user."):  # others are for the system to give
+                    os.setxattr(dst, name, os.getxattr(src, name))
+        if self.options.keep_times:
+            status = os.fstat(src)
+            os.utime(dst, ns=(status.st_atime_ns, status.st_mtime_ns))
+        if self.options.durable:
+            os.fsync(dst)
+
+
+class _Looked:
+    """A veil whose sessions treat links as those of the run do."""
+
+    def __init__(self, veil: Veils, names_stay: bool) -> None:
+        self._veil = veil
+        self._keep_file_ids = True if names_stay else None
+
+    def session(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        return self._veil.session(trace=trace, watch=watch, keep_file_ids=self._keep_file_ids)
+
+    def looker(self, trace: list[Trace] | None = None, watch: Watch | None = None) -> Session:
+        return self._veil.looker(trace, watch)
+
+
+class DirectoryMetError(Exception):
+    """The file in hand is a DICOMDIR, and those are not wanted."""

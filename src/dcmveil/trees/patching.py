@@ -1,0 +1,154 @@
+"""What a worker does with a batch of files that are patched in place."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ..errors import DicomError, FileError, NotDicomError
+from ..faces import patch as sessions
+from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
+from ..faces.system import open_regular
+from .record import REWRITTEN, Result, Results, brief_line, from_journal, journal_line
+from .tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..faces.names import Names
+    from ..report import Report
+    from .record import Brief
+    from .run import Options
+    from .tasks import Veils
+    from .walk import Found
+    from .workers import StopFlag
+
+SECOND_NAME = "it has a second name (a hard link), which would change with it"
+MOVED = "it was moved or changed while it was treated"
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.ETXTBSY}
+
+
+class PatchTask(Task):
+    """Each batch in place: planned file by file into a journal, then carried out."""
+
+    flags = os.O_RDWR
+
+    def __init__(
+        self, root: bytes, veil: Veils, names: Names, options: Options,
+        stop: StopFlag, each: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(root, veil, names, options, stop, each)
+        self.run = veil.identity.encode()
+        self._journal: Journal | None = None
+        self._count = 0
+
+    @property
+    def names_stay(self) -> bool:
+        return True
+
+    def __call__(self, batch: list[Found]) -> Results:
+        self._count += 1
+        path = os.path.join(self.root, FOLDER, b"%d-%d" % (os.getpid(), self._count))
+        journal = self._journal = Journal(path)
+        try:
+            results = super().__call__(batch)
+            if journal.count == 0:
+                return results
+            try:
+                journal.commit(self.options.durable)
+                refused = journal.carry_out(self.root, self.options.durable)
+            except (OSError, JournalError) as error:
+                # committed, the journal stays for the next run; if not, nothing was touched
+                return Results(self._undone(result, error) for result in results.files)
+            if refused:
+                results.files = [self._not_refused(one, refused) for one in results.files]
+            results.journal = path
+            return results
+        finally:
+            journal.close()
+
+    def died(self, batch: list[Found]) -> Results:
+        """What the worker was about to write is written, if it had got that far."""
+        try:
+            path, lines = recover_batch(
+                self.root, {relative for relative, _ in batch}, self.options.durable
+            )
+        except (OSError, JournalError) as error:
+            return Results(self._fatal(relative, error) for relative, _ in batch)
+        kept = {
+            relative: from_journal(self.run, self.names, relative, line) for relative, line in lines
+        }
+        failed = super().died(batch).files
+        return Results((kept.get(_path_of(one)) or one for one in failed), path or b"")
+
+    def _not_refused(self, result: Result | Brief, refused: set[bytes]) -> Result | Brief:
+        relative = _path_of(result)
+        return self.fault(relative, FileError(MOVED)) if relative in refused else result
+
+    def _undone(self, result: Result | Brief, error: Exception) -> Result | Brief:
+        """The result of a file that was planned, and perhaps not patched."""
+        if not isinstance(result, tuple) and result.outcome != REWRITTEN:
+            return result
+        return self._fatal(_path_of(result), error)
+
+    def _fatal(self, relative: bytes, error: Exception) -> Result:
+        result = self.fault(relative, error)
+        result.fatal = True
+        return result
+
+    def treat(self, relative: bytes) -> Result | Brief:
+        journal, ordinary = self._journal, self.ordinary
+        assert journal is not None
+        try:
+            file = self.open(relative)
+        except OSError as error:
+            if error.errno in _NOT_WRITABLE:
+                self._look_at(relative)
+            raise
+        journal.start()
+        try:
+            report = None
+            if ordinary is None or not ordinary.plan(file, relative, journal.records):
+                journal.forget()
+                report = self._plan(relative, file, journal)
+            elif not self.each:
+                assert self.counts is not None
+                self.counts.look()
+                line = brief_line(self.run, self.counts.text(), self.seconds())
+                self.give_away()
+                journal.end(file, line)
+                return relative, b"", b"", ordinary.size, self.counts.warnings
+            result = self.rewritten(relative, report)
+            result.seconds = self.seconds()
+            line = journal_line(self.run, result)
+        except BaseException:
+            journal.forget()
+            raise
+        self.give_away()
+        journal.end(file, line)
+        return result
+
+    def _plan(self, relative: bytes, file: int, journal: Journal) -> Report:
+        status = os.fstat(file)
+        if status.st_nlink > 1 and not self.options.hard_links:
+            raise FileError(SECOND_NAME)
+        journal.begin(relative, status)
+        return sessions.plan(self.session(), file, journal.edit, self.check)
+
+    def _look_at(self, relative: bytes) -> None:
+        """Raises NotDicomError for a file that need not be written."""
+        try:
+            file = open_regular(self.inside + relative)
+        except OSError:
+            return
+        try:
+            sessions.plan(self.session(), file, lambda offset, new: None, self.check)
+        except NotDicomError:
+            raise
+        except (OSError, DicomError, FileError):
+            pass
+        finally:
+            os.close(file)
+
+
+def _path_of(result: Result | Brief) -> bytes:
+    return result.relative if isinstance(result, Result) else result[0]
