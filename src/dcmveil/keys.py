@@ -240,21 +240,17 @@ _LEAST = [0] + [10**digits for digits in range(UUID_DIGITS)]
 _COUNT = [9 * least for least in _LEAST[:-1]] + [(1 << 128) - _LEAST[UUID_DIGITS]]
 
 
-def _number(source: int, digits: int) -> tuple[bytes, int]:
-    """A number of so many digits, the first not 0, and what is left of the random source."""
-    source, chosen = divmod(source, _COUNT[digits])
-    return b"%d" % (_LEAST[digits] + chosen), source
-
-
 def _suffix(digest: bytes, room: int) -> bytes:
-    """Components of exactly `room` bytes. The digest has 512 bits, the longest suffix takes 200."""
+    """Components of exactly `room` bytes: numbers whose first digit is not 0. The digest has 512
+    bits, the longest suffix takes 200."""
     source = int.from_bytes(digest, "big")
     if room <= UUID_DIGITS:
-        return _number(source, room)[0]
+        return b"%d" % (_LEAST[room] + source % _COUNT[room])
     # A dot needs a digit after it, so one byte more than the first component holds takes two.
     digits = UUID_DIGITS - 1 if room == UUID_DIGITS + 1 else UUID_DIGITS
-    first, source = _number(source, digits)
-    return first + b"." + _number(source, room - digits - 1)[0]
+    source, first = divmod(source, _COUNT[digits])
+    rest = room - digits - 1
+    return b"%d.%d" % (_LEAST[digits] + first, _LEAST[rest] + source % _COUNT[rest])
 
 
 class UidMapper:
@@ -390,7 +386,8 @@ class UidMapper:
     def _map_new(self, old: bytes) -> tuple[bytes, int]:
         uid = _significant(old)
         new, notes = (uid, 0) if self._is_registered(uid) else self._replace(uid)
-        new = new.ljust(len(old), b"\0")
+        if len(new) < len(old):
+            new = new.ljust(len(old), b"\0")
         if notes:
             _put(self._noted, old, (new, notes))
         else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ..trees.record import Brief, Result
+    from ..trees.record import Result, Results
     from ..trees.walk import Found
     from ..veil import Veil
 
@@ -228,10 +228,8 @@ def _run_one(veil: Veil, plan: Plan, options: Options, job: Job, stop: StopFlag)
     failures: list[str] = []
     total = None if found is not None else source
 
-    def see(results: list[Result | Brief]) -> None:
-        for result in results:
-            if isinstance(result, tuple):
-                continue
+    def see(results: Results) -> None:
+        for result in results.files:
             if result.outcome == FAILED and len(failures) < SHOWN_FAILURES:
                 failures.append(_failure(result, options.report_paths))
             elif single and result.outcome == SKIPPED:  # it was asked for by its name

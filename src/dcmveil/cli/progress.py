@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..trees.record import Brief, Result
+    from ..trees.record import Results
 
 EVERY = 5.0  # seconds between two plain lines
 
@@ -50,14 +50,14 @@ class Progress:
         elif self._mode == "plain":
             self._say()
 
-    def see(self, results: list[Result | Brief]) -> None:
+    def see(self, results: Results) -> None:
         """Those of some files more."""
         if self._mode == "none":
             return
         if self._bar is not None and self._files == 0 and self._folder is not None:
             self._count()
         self._files += len(results)
-        self._bytes += sum(r[3] if isinstance(r, tuple) else r.bytes_in for r in results)
+        self._bytes += results.tally.bytes + sum(result.bytes_in for result in results.files)
         if self._bar is not None:
             rate = self._bytes / 1e6 / max(1e-9, time.monotonic() - self._start)
             self._bar.set_postfix_str(f"{rate:.0f} MB/s", refresh=False)

@@ -68,7 +68,7 @@ class CopyTask(Task):
         return relative, temporary, name, ordinary.size, counts.warnings
 
     def undo(self, results: Results) -> None:
-        for result in results.files:
+        for result in results.made:
             temporary = result[1] if isinstance(result, tuple) else result.temporary
             if temporary is not None:
                 remove(temporary)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..faces.names import Names
-    from .record import Brief
+    from .record import Brief, Results
     from .run import Options, Path
 
 FOLDERS_KNOWN = 4096  # to exist in the target: a hundred series a patient, and little memory
@@ -48,7 +48,7 @@ class Outputs:
         self._folders: set[bytes] = set()  # that are known to exist
         self.made = DiskSet() if options.overwrite else None
 
-    def name_all(self, results: list[Result | Brief]) -> None:
+    def name_all(self, results: Results) -> None:
         """Give each finished output its name. A result says what came of it."""
         touched: set[bytes] = set()
         for result in self._not_yet_named(results):
@@ -58,18 +58,19 @@ class Outputs:
             for folder in touched:
                 sync_folder(folder)
 
-    def _not_yet_named(self, results: list[Result | Brief]) -> Iterator[Result]:
+    def _not_yet_named(self, results: Results) -> Iterator[Result]:
         """Those that have to be looked at one by one. A batch of nothing but brief results is named
         in one go: what fails then is a name that is taken, or the first one in a folder."""
-        briefs = [result for result in results if isinstance(result, tuple)]
-        together = len(briefs) == len(results) and self.made is None and not self._options.durable
-        numbers: Iterable[int] = range(len(results))
-        if together:
+        made = results.made
+        briefs = [result for result in made if isinstance(result, tuple)]
+        numbers: Iterable[int] = range(len(made))
+        if len(briefs) == len(made) and self.made is None and not self._options.durable:
             numbers = rename_batch(os.path.join(self._target, b""), briefs)
         for number in numbers:
-            result = results[number]
+            result = made[number]
             if isinstance(result, tuple):
-                result = results[number] = self._full(result)
+                result = self._full(result)
+                results.replace(number, result)
             yield result
 
     def _full(self, brief: Brief) -> Result:

@@ -58,9 +58,12 @@ class PatchTask(Task):
                 refused = journal.carry_out(self.root, self.options.durable)
             except (OSError, JournalError) as error:
                 # committed, the journal stays for the next run; if not, nothing was touched
-                return Results(self._undone(result, error) for result in results.files)
-            if refused:
-                results.files = [self._not_refused(one, refused) for one in results.files]
+                return Results(self._undone(result, error) for result in results.made)
+            for number, result in enumerate(results.made if refused else ()):
+                relative = _path_of(result)
+                if relative in refused:
+                    results.replace(number, self.fault(relative, FileError(MOVED)))
+            results.settle()
             results.journal = path
             return results
         finally:
@@ -77,14 +80,10 @@ class PatchTask(Task):
         kept = {
             relative: from_journal(self.run, self.names, relative, line) for relative, line in lines
         }
-        failed = super().died(batch).files
-        return Results((kept.get(_path_of(one)) or one for one in failed), path or b"")
+        made = (kept.get(relative) or self.lost(relative) for relative, _ in batch)
+        return Results(made, path or b"")
 
-    def _not_refused(self, result: Result | Brief, refused: set[bytes]) -> Result | Brief:
-        relative = _path_of(result)
-        return self.fault(relative, FileError(MOVED)) if relative in refused else result
-
-    def _undone(self, result: Result | Brief, error: Exception) -> Result | Brief:
+    def _undone(self, result: Result | Brief, error: Exception) -> Result:
         """The result of a file that was planned, and perhaps not patched."""
         if not isinstance(result, tuple) and result.outcome != REWRITTEN:
             return result

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     # What a run without a report keeps of a file that was rewritten: (path, temporary path of the
     # output, its name, bytes, warnings as in a Result); in place b"" for both.
     Brief = tuple[bytes, bytes, bytes, int, dict[str, int] | None]
+    Warnings = dict[str, int]  # what, and how often
 
 # outcomes
 REWRITTEN = "rewritten"
@@ -118,10 +119,32 @@ def _told(outcome: str, counts: str, more: str, seconds: float) -> bytes:
     return f'"outcome":"{outcome}"{comma}{counts}{more},"seconds":{seconds:.6f}'.encode()
 
 
+class Tally:
+    """How many files were rewritten of which a Brief was kept, their bytes and their warnings."""
+
+    __slots__ = ("bytes", "files", "warnings")
+
+    def __init__(self, files: int = 0, size: int = 0, warnings: Warnings | None = None) -> None:
+        self.files = files
+        self.bytes = size
+        self.warnings: Warnings = warnings or {}
+
+    def add(self, brief: Brief, times: int = 1) -> None:
+        """-1 times: it was counted, and turns out to be no such file."""
+        _, _, _, size, warnings = brief
+        self.files += times
+        self.bytes += times * size
+        if warnings:
+            for note, count in warnings.items():
+                self.warnings[note] = self.warnings.get(note, 0) + times * count
+
+
 class Results:
     """Those of one batch.
 
-    files    a Result each, in order, or a Brief
+    made     in order a Result each, or a Brief
+    tally    counts the briefs
+    files    the others, once nothing is left to be done with the briefs
     journal  of files that were patched, its path, b"" if there is none: to be discarded once they
              stand in the report
 
@@ -129,14 +152,38 @@ class Results:
     stays behind.
     """
 
-    __slots__ = ("files", "journal")
+    __slots__ = ("files", "journal", "made", "tally")
 
-    def __init__(self, files: Iterable[Result | Brief] = (), journal: bytes = b"") -> None:
-        self.files = list(files)
+    def __init__(self, made: Iterable[Result] = (), journal: bytes = b"") -> None:
+        self.made: list[Result | Brief] = list(made)
+        self.files: list[Result] = []
+        self.tally = Tally()
         self.journal = journal
 
+    def add(self, result: Result | Brief) -> None:
+        self.made.append(result)
+        if isinstance(result, tuple):
+            self.tally.add(result)
+
+    def replace(self, number: int, result: Result) -> None:
+        """Something else has become of a file."""
+        before = self.made[number]
+        if isinstance(before, tuple):
+            self.tally.add(before, -1)
+        self.made[number] = result
+
+    def settle(self) -> None:
+        """From here on the tally says all of the briefs."""
+        self.files = [result for result in self.made if not isinstance(result, tuple)]
+        self.made = [*self.files]
+
+    def __len__(self) -> int:
+        """Files, once it is settled."""
+        return len(self.files) + self.tally.files
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack, ([_packed(file) for file in self.files], self.journal)
+        tally = self.tally.files, self.tally.bytes, self.tally.warnings
+        return _unpack, ([_packed(result) for result in self.made], self.journal, tally)
 
 
 def _packed(r: Result | Brief) -> tuple[Any, ...]:
@@ -149,18 +196,21 @@ def _packed(r: Result | Brief) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _unpack(packed: list[tuple[Any, ...]], journal: bytes) -> Results:
+def _unpack(
+    packed: list[tuple[Any, ...]], journal: bytes, tally: tuple[int, int, Warnings]
+) -> Results:
     results = Results((), journal)
+    results.tally = Tally(*tally)
     for state in packed:
         if len(state) == _BRIEF:
-            results.files.append(state)
+            results.made.append(state)
             continue
         r = Result.__new__(Result)
         (
             r.relative, r.input, r.outcome, r.counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
             r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
         ) = state  # fmt: skip
-        results.files.append(r)
+        results.made.append(r)
     return results
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from .record import Brief, Result
+    from .record import Result
     from .tasks import Task, Veils
     from .walk import Found
 
@@ -131,31 +131,26 @@ class Summary:
         """Whether every DICOM input was treated."""
         return not (self.outcomes[FAILED] or self.interrupted or self.fatal)
 
-    def add(self, results: Iterable[Result | Brief]) -> None:
-        for result in results:
-            if isinstance(result, tuple):
-                outcome = REWRITTEN
-                _, _, _, size, warnings = result
-                self.bytes_in += size
-                self.bytes_out += size
-            else:
-                outcome = result.outcome
-                self.bytes_in += result.bytes_in
-                self.bytes_out += result.bytes_out
-                warnings = result.warnings
-                if outcome == SKIPPED:
-                    _count(self.reasons, result.reason, 1)
-            self.outcomes[outcome] += 1
-            if warnings:
-                for note, count in warnings.items():
-                    _count(self.warnings, note, count)
+    def add(self, results: Results) -> None:
+        for result in results.files:
+            self.outcomes[result.outcome] += 1
+            if result.outcome == SKIPPED:
+                _count(self.reasons, {result.reason: 1})
+            self.bytes_in += result.bytes_in
+            self.bytes_out += result.bytes_out
+            _count(self.warnings, result.warnings or {})
+        self.outcomes[REWRITTEN] += results.tally.files
+        self.bytes_in += results.tally.bytes
+        self.bytes_out += results.tally.bytes
+        _count(self.warnings, results.tally.warnings)
 
     def as_record(self) -> dict[str, Any]:
         return {"summary": vars(self)}
 
 
-def _count(counts: dict[str, int], name: str, n: int) -> None:
-    counts[name] = counts.get(name, 0) + n
+def _count(counts: dict[str, int], more: dict[str, int]) -> None:
+    for name, n in more.items():
+        counts[name] = counts.get(name, 0) + n
 
 
 def run(
@@ -168,7 +163,7 @@ def run(
     final: bytes | None = None,
     single: bool = False,
     on_file: Callable[[Result], None] | None = None,
-    on_batch: Callable[[list[Result | Brief]], None] | None = None,
+    on_batch: Callable[[Results], None] | None = None,
     stop: StopFlag | None = None,
 ) -> Summary:
     """Rewrite the files under `source` into `target`, or in place where that is None.
@@ -178,7 +173,7 @@ def run(
     final     this is its output's name in target
     on_file   called with the result of each file, in the order of the report
     on_batch  called with those of some files at a time; where there is neither a report nor
-              on_file, most of them are brief, and the run is faster for it
+              on_file, most are only counted, and the run is faster for it
     Raises UsageError and OSError before anything was written (UsageError for a list later, where
     it is none), JournalError, and what on_file raises.
     """
@@ -196,7 +191,7 @@ class _Run:
         self.veil = veil
         self.identity = veil.identity
         self.on_file: Callable[[Result], None] | None = None
-        self.on_batch: Callable[[list[Result | Brief]], None] | None = None
+        self.on_batch: Callable[[Results], None] | None = None
         self.names = Names(options.names, keep=options.keep_names, key=veil.key)
         self.final = final
         self.single = single
@@ -219,7 +214,7 @@ class _Run:
         self,
         found: Iterable[Found] | None,
         on_file: Callable[[Result], None] | None,
-        on_batch: Callable[[list[Result | Brief]], None] | None,
+        on_batch: Callable[[Results], None] | None,
     ) -> Summary:
         start = time.monotonic()
         self.on_file, self.on_batch = on_file, on_batch
@@ -262,42 +257,39 @@ class _Run:
 
     def _take(self, results: Results) -> None:
         """One batch that has come back: names, crosswalk, report, then the end of its journal."""
-        self._finish(results.files)
-        self._note(results.files)
+        self._finish(results)
+        self._note(results)
         if results.journal:
             journal.discard(results.journal)
-        self._tell(results.files)
+        self._tell(results)
 
-    def _tell(self, results: list[Result | Brief]) -> None:
+    def _tell(self, results: Results) -> None:
         """Those who look on."""
         if self.on_batch is not None:
             self.on_batch(results)
         if self.on_file is not None:
-            for result in results:
-                assert not isinstance(result, tuple)
+            for result in results.files:
                 self.on_file(result)
 
-    def _finish(self, results: list[Result | Brief]) -> None:
+    def _finish(self, results: Results) -> None:
         """Outputs get their names; inputs that failed are kept where that is wanted."""
         if self.outputs is not None:
             self.outputs.name_all(results)
+        results.settle()
         if self.quarantine is not None:
-            for result in results:
-                if not isinstance(result, tuple) and result.outcome == FAILED:
+            for result in results.files:
+                if result.outcome == FAILED:
                     self.quarantine.take(result)
 
-    def _note(self, results: list[Result | Brief]) -> None:
+    def _note(self, results: Results) -> None:
         """Into the crosswalk, and then into the report: what stands there is not done again."""
         if self.crosswalk is not None:
-            for result in results:
-                assert not isinstance(result, tuple)
+            for result in results.files:
                 if result.crosswalk and result.outcome in (REWRITTEN, SAME):
                     self.crosswalk.write(result.crosswalk)
             self.crosswalk.flush(self.options.durable)
         self.summary.add(results)
-        for result in results:
-            if isinstance(result, tuple):
-                continue
+        for result in results.files:
             if self.ledger is not None:
                 self.ledger.write(result.line() + b"\n")
             if result.fatal and not self.summary.fatal:
@@ -425,9 +417,11 @@ class _Run:
             if result is None:
                 continue  # it bears the mark of another key or profile, and is met as such
             self.recovered.add(relative)
+            results = Results([result])
+            results.settle()
             if self.ledger is None or self.ledger.is_new(result.input):
-                self._note([result])
-            self._tell([result])
+                self._note(results)
+            self._tell(results)
 
     def _batches(self, found: Iterable[Found]) -> Iterator[list[Found]]:
         coming = iter(self._wanted(found))

@@ -107,7 +107,7 @@ class Task:
                 result = self._one(relative, reason)
                 if result is None:
                     break
-                results.files.append(result)
+                results.add(result)
                 if not isinstance(result, tuple) and result.fatal:
                     break
         except BaseException:
@@ -134,9 +134,11 @@ class Task:
 
     def died(self, batch: list[Found]) -> Results:
         """The results of a batch whose worker has died."""
-        return Results(
-            self.failed(relative, {"reason": "the worker process died"}) for relative, _ in batch
-        )
+        return Results(self.lost(relative) for relative, _ in batch)
+
+    def lost(self, relative: bytes) -> Result:
+        """With its worker."""
+        return self.failed(relative, {"reason": "the worker process died"})
 
     def _one(self, relative: bytes, reason: str) -> Result | Brief | None:
         """The result for one file, None: it was undone, since the run is to stop."""
