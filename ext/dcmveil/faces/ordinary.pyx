@@ -7,19 +7,22 @@ returns false, and the session reads that file from its start. So it raises no f
 has no policy of its own; tests/test_ordinary.py holds the two ways together.
 """
 from cpython.bytearray cimport PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.stat cimport fstat, struct_stat
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport SEEK_SET, lseek
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.spans cimport next_difference, span_in, texts_in
 from dcmveil.state cimport Machine
-from dcmveil.faces.records cimport add_changed, add_file
+from dcmveil.faces.records cimport add_changed, add_done, add_file
 from dcmveil.faces.system cimport read_at, write_on
 
 from dcmveil.errors import DicomError
@@ -30,6 +33,10 @@ cdef enum:
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
+
+    UID_MOST = 64               # PS3.5 section 9.1
+    FIRST_MOST = 256            # bytes of three numbers, their names and a UID
+    SECONDS_MOST = 64
 
 NOTHING_COUNTED = {"short": 0, "vanished": 0, "foreign": 0}
 
@@ -67,6 +74,7 @@ cdef class Ordinary:
     cdef bint media_ordinary, class_ordinary
     # the file at hand
     cdef int file
+    cdef double begun           # seconds of a clock
     cdef struct_stat status
     cdef readonly uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
@@ -183,6 +191,14 @@ cdef class Ordinary:
                 and self.like_syntax == self.syntax and self.like_uid_counts == self.uid_counts
                 and self.like_answer_notes == self.answers.notes)
 
+    def add_line(self, bytearray records, bytes start, bytes rest) -> None:
+        """The end of what plan() has added: the line of this file, which is `start`, then what it
+        shares with no other, `rest`, which it shares with those that are alike, and the seconds."""
+        cdef char seconds[SECONDS_MOST]
+        cdef int n = snprintf(seconds, SECONDS_MOST, b'%.6f}}', _now() - self.begun)
+        first = first_of(self.size, self.size, self.rewriter.machine.elements, self.instance)
+        add_done(records, start + first + rest + PyBytes_FromStringAndSize(seconds, n))
+
     def report(self) -> Report:
         cdef Rewriter r = self.rewriter
         report = Report()
@@ -222,6 +238,7 @@ cdef class Ordinary:
         cdef Machine *m = r.machine
         cdef int seen
         self.file = file
+        self.begun = _now()
         if fstat(file, &self.status) != 0 or <uint64_t>self.status.st_size > self.size_limit:
             return False
         self.size = self.status.st_size
@@ -373,3 +390,30 @@ cdef class Ordinary:
         self.instance = self.instance or ""
         self.uid_counts = self.uids.take_counts() if self._are_uids_counted() else None
         return True
+
+
+def first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance) -> bytes:
+    """The members of a file's record (docs/trees.md) that it shares with no other, and a comma."""
+    cdef char text[FIRST_MOST]
+    cdef Py_ssize_t i, length
+    cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
+    cdef bint plain = length <= UID_MOST
+    cdef int n
+    for i in range(length if plain else 0):
+        plain = plain and (b"0" <= uid[i] <= b"9" or uid[i] == b".")
+    n = snprintf(text, FIRST_MOST,
+                 b'"bytes_in":%llu,"bytes_out":%llu,"elements":%llu,"instance":"%.*s",',
+                 <unsigned long long>bytes_in, <unsigned long long>bytes_out,
+                 <unsigned long long>elements, <int>(length if plain else 0), uid)
+    if plain:
+        return PyBytes_FromStringAndSize(text, n)
+    from json.encoder import encode_basestring_ascii    # a profile may put any text there
+
+    n -= len(b'"",')
+    return PyBytes_FromStringAndSize(text, n) + encode_basestring_ascii(instance).encode() + b","
+
+
+cdef double _now() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9

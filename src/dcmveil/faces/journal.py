@@ -85,6 +85,10 @@ class Journal:
         """The file was understood to its end; `line` tells what is reported once it is patched.
         From here on the journal closes `file`."""
         add_done(self.records, line)
+        self.take(file)
+
+    def take(self, file: int) -> None:
+        """The same where the records, up to the line, were added from outside."""
         self.count += 1
         if self._targets is None:
             os.close(file)

@@ -9,7 +9,7 @@ from ..errors import DicomError, FileError, NotDicomError
 from ..faces import patch as sessions
 from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
 from ..faces.system import open_regular
-from .record import REWRITTEN, Result, Results, brief_line, from_journal, journal_line
+from .record import REWRITTEN, Result, Results, from_journal, journal_line
 from .tasks import Task
 
 TYPE_CHECKING = False
@@ -110,12 +110,13 @@ class PatchTask(Task):
                 journal.forget()
                 report = self._plan(relative, file, journal)
             elif not self.each:
-                assert self.counts is not None
-                self.counts.look()
-                line = brief_line(self.run, self.counts.text(), self.seconds())
+                counts = self.counts
+                assert counts is not None
+                counts.look()
+                ordinary.add_line(journal.records, counts.start, counts.rest)
                 self.give_away()
-                journal.end(file, line)
-                return relative, b"", b"", ordinary.size, self.counts.warnings
+                journal.take(file)
+                return relative, b"", b"", ordinary.size, counts.warnings
             result = self.rewritten(relative, report)
             result.seconds = self.seconds()
             line = journal_line(self.run, result)

@@ -10,6 +10,7 @@ except ImportError:
     from json.encoder import encode_basestring_ascii as _quoted
 
 from ..core import ACTION_NAMES
+from ..faces.ordinary import first_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -237,11 +238,6 @@ def journal_line(run: bytes, result: Result) -> bytes:
     return told + (b',"crosswalk":%b}' % _encode(rows).encode() if rows else b"}")
 
 
-def brief_line(run: bytes, counts: str, seconds: float) -> bytes:
-    """The same of a file of which there is nothing else to tell."""
-    return b'{"run":"%b","record":{%b}}' % (run, _told(REWRITTEN, counts, "", seconds))
-
-
 def from_journal(run: bytes, names: Names, relative: bytes, line: bytes) -> Result | None:
     """The result that a journal kept, None if it is of a run with another profile or key."""
     import json
@@ -264,27 +260,25 @@ def from_journal(run: bytes, names: Names, relative: bytes, line: bytes) -> Resu
 class Counts:
     """What was done to ordinary files; those that follow each other are mostly alike.
 
-    warnings  of the last file that was looked at, as in a Result
+    start     of the line that a journal keeps of one, for the run of that identity
+    rest      of that line, of the last file that was looked at
+    warnings  of that file, as in a Result
     """
 
-    def __init__(self, ordinary: Ordinary) -> None:
+    def __init__(self, ordinary: Ordinary, run: str) -> None:
         self._ordinary = ordinary
-        self._rest = ""
+        self.start = b'{"run":"%b","record":{"outcome":"%b",' % (run.encode(), REWRITTEN.encode())
+        self.rest = b""
         self.warnings: dict[str, int] | None = None
 
     def look(self) -> None:
         """At the last file."""
         one = self._ordinary
-        if not (self._rest and one.alike):
+        if not (self.rest and one.alike):
             report = one.report()
-            self._rest = _rest_of(report)
+            self.rest = _rest_of(report).encode() + b',"seconds":'
             self.warnings = _warnings_of(report)
             one.remember()
-
-    def text(self) -> str:
-        """What a Result has as its counts, of the last file that was looked at."""
-        one = self._ordinary
-        return _first_of(one.size, one.size, one.elements, one.instance) + self._rest
 
 
 def _warnings_of(report: Report) -> dict[str, int] | None:
@@ -293,15 +287,8 @@ def _warnings_of(report: Report) -> dict[str, int] | None:
 
 
 def _counts_of(report: Report) -> str:
-    first = _first_of(report.bytes_in, report.bytes_out, report.elements, report.instance)
-    return first + _rest_of(report)
-
-
-def _first_of(bytes_in: int, bytes_out: int, elements: int, instance: str) -> str:
-    return (
-        f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"elements":{elements},'
-        f'"instance":{_quoted(instance)},'
-    )
+    first = first_of(report.bytes_in, report.bytes_out, report.elements, report.instance)
+    return first.decode() + _rest_of(report)
 
 
 def _rest_of(report: Report) -> str:

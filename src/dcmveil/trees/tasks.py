@@ -81,7 +81,7 @@ class Task:
         # where all is asked of each file, there is no ordinary one
         all_asked = options.report_edits or options.crosswalk is not None
         self.ordinary = None if all_asked else veil.ordinary()
-        self.counts = None if self.ordinary is None else Counts(self.ordinary)
+        self.counts = None if self.ordinary is None else Counts(self.ordinary, veil.identity)
         self.inside = os.path.join(root, b"")
         self.start = 0.0  # when the file in hand was begun
         self._files: list[int] = []  # of the batch, -1: not open
@@ -217,10 +217,7 @@ class Task:
         result = self.result(relative, REWRITTEN)
         if report is None:
             assert self.ordinary is not None
-            assert self.counts is not None
             report = self.ordinary.report()
-            self.counts.look()
-            result.counts = self.counts.text()
         result.tell(report)
         if self.options.crosswalk is not None:
             result.crosswalk = self.rows
