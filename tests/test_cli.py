@@ -820,3 +820,18 @@ def test_a_bug_of_ours_shows_no_value(
     monkeypatch.setattr(cli, "_stream", broken)
     assert cli.main(["stream", "--quiet"]) == cli.NOT_ALL
     assert capsys.readouterr().err == "dcmveil: internal error (ValueError); please report it\n"
+
+
+def test_garbage_is_collected_once_the_veil_is_made() -> None:
+    """The start is without; a run over many files must not be."""
+    code = (
+        "import gc, sys; from dcmveil import cli;"
+        "plan = cli.Plan(); plan.ephemeral_key = True;"
+        "plan.command = lambda plan: print(gc.isenabled(), pipe.make_veil(plan) and gc.isenabled())"
+        " or 0;"
+        "cli._plain_plan = lambda arguments: plan; from dcmveil.cli import pipe; cli.run()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(dcmveil.__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert out.stdout == "False True\n"

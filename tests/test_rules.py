@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dcmveil
 from build import IMPLICIT_LE, VRS, E, Item, encode, part10
 from cases import Refusal, run_bytes, run_twin, veil
 from dcmveil import core
+from dcmveil.profile import Row, draft_of
 from twin_rules import BY_VR, Rules, default_rules, lines, rows
 from twin_wire import Refused
 
@@ -175,6 +177,23 @@ def test_a_block_belongs_to_its_data_set() -> None:
     assert isinstance(new, bytes)
     assert new.endswith(bytes(8))  # in the item nobody has reserved the block
     assert outcome(data + encode([after], "implicit-le")) == "NOT_ITEMS"
+
+
+def test_many_private_rows() -> None:
+    """More than any table of the rules has room for at first, of creators in the dictionary and
+    not, and each row is of its own element alone."""
+    draft = draft_of("basic")
+    names = [f"ACME {n}".encode() for n in range(500)] + sorted(by_creator())[:20]
+    for name in names:
+        for low in range(1, 8, 2):
+            draft.private[name.decode(), 0x0009, low] = Row("0009xx01", "keep", "")
+    kept = dcmveil.Veil(draft.freeze(), key=bytes(range(32)))
+    for name in names:
+        elements = [E(0x00090010, "LO", name)]
+        elements += [E(0x00091000 | low, "LO", b"SECRET") for low in range(1, 9)]
+        new = kept.bytes(part10(elements))
+        values = [new[at + 8 : at + 14] for at in range(len(new) - 8 * 14, len(new), 14)]
+        assert [value == b"SECRET" for value in values] == [True, False] * 4
 
 
 # -- building a table ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr
 
 from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_TEXT, Rule, RuleTable,
-                            private_rule_of, rule_of)
+                            cell_of, private_rule_of, rule_number, rules_number_all)
 from dcmveil.state cimport (EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY, OP_ROOM, SNIFF_EITHER, VALUE, Frame,
                             Machine, Op, creator_of_block)
 from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PATIENT_NAME, PIXEL_DATA,
@@ -36,13 +36,13 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
     cdef const uint8_t *start = p
     cdef const uint8_t *value
     cdef const uint8_t *end = p + (left if left < f.bound - m.pos else f.bound - m.pos)
-    cdef const uint16_t *pages = NULL       # of the group
+    cdef const uint16_t *row = t.cells      # of the block
     cdef Op *ops = m.ops
     cdef Op *op
     cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled = f.veiled != 0
     cdef uint64_t here = m.pos - <uint64_t>p    # of an address in the window, its absolute offset
     cdef uint8_t encoding = f.encoding
-    cdef uint32_t tag, length, group = 0xFFFFFFFF, shape
+    cdef uint32_t tag, length, shape, block = 0xFFFFFFFF    # all of a tag but its low byte
     cdef uint32_t elements = 0, last = f.last_tag, limit = 0xFFFFFFFF
     cdef uint8_t vr, action
     if m.depth == 0 and not m.past_barrier:
@@ -52,11 +52,11 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
         tag = tag << 16 | tag >> 16
         if tag > limit:
             break
-        if tag >> 16 != group:
-            group = tag >> 16
-            pages = t.page_of + t.slot_of_group[group] * 256
+        if tag >> 8 != block:
+            block = tag >> 8
+            row = t.cells + t.page_of[t.slot_of_group[block >> 8] * 256 + (block & 0xFF)] * 256
         value = p + 8
-        if group & 1:
+        if block & 0x100:
             if tag & 0xFFFF < 0x1000 or m.n_safe:
                 break
             r = private_rule_of(t, creator_of_block(m, f, tag), tag)
@@ -66,7 +66,7 @@ cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t
                 break
             shape = vr_shape(vr)
         else:
-            r = &rules[<uint32_t>pages[tag >> 8 & 0xFF] * 256 + (tag & 0xFF)]
+            r = &rules[row[tag & 0xFF]]
             vr = r.vr
             shape = vr_shape(vr)
             if not implicit and load16(p + 4, False) != shape & 0xFFFF:
@@ -155,21 +155,39 @@ cdef inline void mark_plain(RuleTable *t) noexcept:
     cdef uint32_t[12] watched = [
         CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, CHARACTERISTICS, PATIENT_NAME, PATIENT_ID,
         STUDY_INSTANCE, SERIES_INSTANCE, WAVEFORM_DATA, FLOAT_PIXELS, FLOAT_PIXELS + 1, PIXEL_DATA]
-    for i in range(t.n_pages * 256):
+    for i in range(t.n_rules):
         _mark_public(t, &t.rules[i])
+    rules_number_all(t)
     for i in range(t.n_slots):                      # group lengths
-        _mark_not(&t.rules[t.page_of[i * 256] * 256])
+        _mark_cell(t, t.page_of[i * 256] * 256, 3)
     for i in range(12):
-        _mark_not(<Rule *>rule_of(t, watched[i]))
+        _mark_cell(t, cell_of(t, watched[i]), 3)
     for i in range(t.scope_mask + 1 if t.scope_mask else 0):
         if t.scopes[i].key:
-            _mark_not(<Rule *>rule_of(t, <uint32_t>(t.scopes[i].key - 1)))
+            _mark_cell(t, cell_of(t, <uint32_t>(t.scopes[i].key - 1)), 3)
     _mark_group(t, 0x0002, 3)
     _mark_group(t, 0x0004, 3)           # of a DICOMDIR
     _mark_group(t, 0x0028, 2)           # the geometry of an icon in a blanked sequence
     _mark_private(&t.private_default)
     for i in range(t.private_mask + 1 if t.private_mask else 0):
         _mark_private(&t.private_rules[i])
+    for i in range(t.own.n):
+        _mark_private(&t.own_rules[i])
+
+
+cdef inline void _mark_cell(RuleTable *t, uint32_t cell, uint32_t which) noexcept:
+    """A tag is not plain, whose rule others may have; which: 1 outside, 2 inside a blanked
+    sequence, 3 both."""
+    cdef Rule rule = t.rules[t.cells[cell]]
+    if which & 1:
+        rule.plain[0] = NOT_PLAIN
+    if which & 2:
+        rule.plain[1] = NOT_PLAIN
+    cdef int number = rule_number(t, &rule)
+    if number < 0:      # then none that has the rule is
+        _mark_not(&t.rules[t.cells[cell]])
+    else:
+        t.cells[cell] = number
 
 
 cdef inline void _mark_not(Rule *r) noexcept:
@@ -177,16 +195,13 @@ cdef inline void _mark_not(Rule *r) noexcept:
 
 
 cdef inline void _mark_group(RuleTable *t, uint32_t group, uint32_t which) noexcept:
-    """No element of a group is plain; which: 1 outside, 2 inside a blanked sequence, 3 both."""
+    """No element of a group is plain; which: as above."""
     cdef uint32_t high, low, page
     for high in range(256):
         page = t.page_of[t.slot_of_group[group] * 256 + high]
         if page:                        # on page 0 nothing is plain
             for low in range(256):
-                if which & 1:
-                    t.rules[page * 256 + low].plain[0] = NOT_PLAIN
-                if which & 2:
-                    t.rules[page * 256 + low].plain[1] = NOT_PLAIN
+                _mark_cell(t, page * 256 + low, which)
 
 
 cdef inline void _mark_public(const RuleTable *t, Rule *r) noexcept:

@@ -1,11 +1,15 @@
-"""The frozen rule table: what the dictionary and the profile say of a tag, in three loads.
+"""The frozen rule table: what the dictionary and the profile say of a tag, in four loads.
 
-    slot_of_group[gggg] -> slot;  page_of[slot][ee__] -> page;  rules[page][__ee] -> Rule
+    slot_of_group[gggg] -> slot;  page_of[slot][ee__] -> page;  cells[page][__ee] -> rules[]
 
-Slot 0 and page 0 stand for "not in the dictionary". Groups of one pattern (60xx) share a slot.
+Slot 0 and page 0 stand for "not in the dictionary". Groups of one pattern (60xx) share a slot. A
+profile has some hundred rules that differ, so a tag has the number of one and not the rule itself:
+the memory that a table takes, and not what is computed, is most of the time that it takes to make.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
+
+from dcmveil.index cimport Index
 
 cdef enum:      # Action
     KEEP        # the value stays; text after a NUL does not
@@ -42,8 +46,10 @@ cdef enum:
 cdef enum:
     MAX_LITERALS = 64       # a profile has a handful; the index is one byte
     MAX_CREATORS = 65535    # ids are 16 bits
+    MAX_PRIVATE = 65535     # so are the numbers of what the private dictionary has
     MAX_SCOPES = 255        # states of the path rules; the number is one byte
     MAX_PAGES = 65535       # page numbers are 16 bits
+    MAX_RULES = 65535       # so are the numbers of rules that differ
 
 cdef struct Rule:
     uint8_t vr              # of the dictionary; VR_NONE: the dictionary does not have the tag
@@ -73,22 +79,28 @@ cdef struct RuleTable:
     uint16_t *page_of           # n_slots x 256
     uint16_t *shared_page       # per slot: the page of elements given by low byte alone, or 0
     uint32_t *slot_pattern      # per slot: mask << 16 | value of its groups
-    Rule *rules                 # n_pages x 256
+    uint16_t *cells             # n_pages x 256: numbers of rules
     uint32_t n_slots
     uint32_t n_pages
+    Rule *rules                 # n_rules, each once
+    uint32_t n_rules
+    Index numbers               # of them, plus 1
     uint8_t by_vr[35]           # action for a kept attribute, by its VR
     Rule private_default        # private attributes that no row names
     uint8_t walk_private        # a private sequence is not blanked whole: its items are decided on
     ScopeRule *scopes           # open addressing
     uint32_t scope_mask
     uint32_t n_scope_rules
-    uint64_t *private_keys      # open addressing; 0 is free
-    Rule *private_rules
-    uint32_t private_mask
-    uint32_t n_private
-    uint64_t *creator_hashes    # open addressing over the known private creators; 0 is free
-    uint16_t *creator_ids
-    uint32_t creator_mask
+    uint32_t *private_elements  # of the private dictionary, by creator: group << 16 | low << 8 | VR
+    uint32_t *private_start     # by id of a creator: its first one, and after it the next one's
+    uint32_t n_dictionary       # creators that the private dictionary has, ids 1 to this
+    uint16_t *private_places    # open addressing over the elements: number + 1, 0 is free
+    uint32_t place_mask
+    Rule *private_rules         # of an element of the private dictionary, by its VR
+    uint32_t private_mask       # one less than there are of these; 0: nothing is loaded
+    Rule *own_rules             # of private elements that rows name
+    Index own                   # numbers of these, plus 1, by _private_key
+    Index creators              # ids of the known private creators by the hash of their names
     uint32_t n_creators
     Literal literals[MAX_LITERALS]
     uint32_t n_literals
@@ -107,12 +119,18 @@ cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t acti
                          int next) noexcept
 cdef int rules_add_literal(RuleTable *t, const uint8_t *data, size_t n, uint8_t when_short) noexcept
 cdef int rules_check(const RuleTable *t) noexcept
+cdef int rule_number(RuleTable *t, const Rule *rule) noexcept
+cdef void rules_number_all(RuleTable *t) noexcept
+
+
+cdef inline uint32_t cell_of(const RuleTable *t, uint32_t tag) noexcept nogil:
+    cdef uint32_t slot = t.slot_of_group[tag >> 16]
+    cdef uint32_t page = t.page_of[slot * 256 + ((tag >> 8) & 0xFF)]
+    return page * 256 + (tag & 0xFF)
 
 
 cdef inline const Rule *rule_of(const RuleTable *t, uint32_t tag) noexcept nogil:
-    cdef uint32_t slot = t.slot_of_group[tag >> 16]
-    cdef uint32_t page = t.page_of[slot * 256 + ((tag >> 8) & 0xFF)]
-    return &t.rules[page * 256 + (tag & 0xFF)]
+    return &t.rules[t.cells[cell_of(t, tag)]]
 
 
 cdef uint64_t creator_hash(const uint8_t *text, size_t n) noexcept nogil

@@ -1,7 +1,8 @@
 """Building and reading the frozen rule table (see rules.pxd for its shape)."""
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memchr, memcmp, memcpy, memset
 
+from dcmveil.index cimport index_free, index_get, index_put, index_reserve, spread
 from dcmveil.vr cimport SQ, UI, vr_of
 
 
@@ -18,15 +19,14 @@ cdef RuleTable *rules_new(uint8_t unknown) noexcept:
     """An empty table: slot 0 and page 0 exist, every tag is absent and gets the action `unknown`.
     NULL: no memory."""
     cdef RuleTable *t = <RuleTable *>calloc(1, sizeof(RuleTable))
-    cdef uint32_t i
+    cdef Rule absent = _rule(unknown, 0)
     if t == NULL:
         return NULL
     t.slot_of_group = <uint8_t *>calloc(65536, 1)
-    if t.slot_of_group == NULL or _add_slot(t, 0, 0) != 0 or _add_page(t, 0) < 0:
+    if (t.slot_of_group == NULL or rule_number(t, &absent) != 0 or _add_slot(t, 0, 0) != 0
+            or _add_page(t, 0) < 0):
         rules_free(t)
         return NULL
-    for i in range(256):
-        t.rules[i] = _rule(unknown, 0)
     t.private_default = _rule(BLANK, 0)
     return t
 
@@ -41,26 +41,58 @@ cdef void rules_free(RuleTable *t) noexcept:
     free(t.page_of)
     free(t.shared_page)
     free(t.slot_pattern)
+    free(t.cells)
     free(t.rules)
+    index_free(&t.numbers)
     free(t.scopes)
-    free(t.private_keys)
+    free(t.private_elements)
+    free(t.private_start)
+    free(t.private_places)
     free(t.private_rules)
-    free(t.creator_hashes)
-    free(t.creator_ids)
+    free(t.own_rules)
+    index_free(&t.own)
+    index_free(&t.creators)
     free(t)
+
+
+# -- rules that differ ------------------------------------------------------------------------
+
+cdef inline uint64_t _bits(const Rule *rule) noexcept:
+    cdef uint64_t bits
+    memcpy(&bits, rule, sizeof(Rule))
+    return bits
+
+
+cdef int rule_number(RuleTable *t, const Rule *rule) noexcept:
+    """The number of a rule, which is added where the table does not have it; -1: full, no memory."""
+    cdef uint32_t number = index_get(&t.numbers, _bits(rule))
+    if number:
+        return number - 1
+    if (t.n_rules >= MAX_RULES or _grow(<void **>&t.rules, t.n_rules, sizeof(Rule)) < 0
+            or index_put(&t.numbers, _bits(rule), t.n_rules + 1) < 0):
+        return -1
+    t.rules[t.n_rules] = rule[0]
+    t.n_rules += 1
+    return t.n_rules - 1
+
+
+cdef void rules_number_all(RuleTable *t) noexcept:
+    """After a change to the rules themselves. Without the memory for it a rule may be there twice."""
+    cdef uint32_t i
+    index_free(&t.numbers)
+    for i in range(t.n_rules):
+        index_put(&t.numbers, _bits(&t.rules[i]), i + 1)
 
 
 # -- public tags -----------------------------------------------------------------------------
 
 cdef int _grow(void **block, size_t n, size_t size) noexcept:
-    """Room for item n of an array that doubles; new items are zero."""
+    """Room for item n of an array that doubles."""
     if n & (n - 1) != 0:
         return 0
-    cdef size_t old = n * size, new = (2 * n if n else 1) * size
-    cdef void *p = realloc(block[0], new)
+    cdef void *p = realloc(block[0], (2 * n if n else 1) * size)
     if p == NULL:
         return -1
-    memset(<uint8_t *>p + old, 0, new - old)
     block[0] = p
     return 0
 
@@ -71,17 +103,21 @@ cdef int _add_slot(RuleTable *t, uint32_t mask, uint32_t value) noexcept:
             or _grow(<void **>&t.shared_page, t.n_slots, sizeof(uint16_t)) < 0
             or _grow(<void **>&t.slot_pattern, t.n_slots, sizeof(uint32_t)) < 0):
         return -1
+    memset(t.page_of + t.n_slots * 256, 0, 256 * sizeof(uint16_t))
+    t.shared_page[t.n_slots] = 0
     t.slot_pattern[t.n_slots] = mask << 16 | value
     t.n_slots += 1
     return t.n_slots - 1
 
 
 cdef int _add_page(RuleTable *t, uint32_t like) noexcept:
-    """A new page with the rules of page `like`."""
-    if t.n_pages >= MAX_PAGES or _grow(<void **>&t.rules, t.n_pages, 256 * sizeof(Rule)) < 0:
+    """A new page with the rules of page `like`; the first one has rule 0 throughout."""
+    if t.n_pages >= MAX_PAGES or _grow(<void **>&t.cells, t.n_pages, 256 * sizeof(uint16_t)) < 0:
         return -1
     if t.n_pages:
-        memcpy(t.rules + t.n_pages * 256, t.rules + like * 256, 256 * sizeof(Rule))
+        memcpy(t.cells + t.n_pages * 256, t.cells + like * 256, 256 * sizeof(uint16_t))
+    else:
+        memset(t.cells, 0, 256 * sizeof(uint16_t))
     t.n_pages += 1
     return t.n_pages - 1
 
@@ -133,6 +169,17 @@ cdef void _write(Rule *r, uint8_t vr, uint8_t action, uint8_t veiled, uint8_t ar
             r.arg = arg
 
 
+cdef int _write_cell(RuleTable *t, uint16_t *cell, uint8_t vr, uint8_t action, uint8_t veiled,
+                     uint8_t arg) noexcept:
+    cdef Rule rule = t.rules[cell[0]]
+    _write(&rule, vr, action, veiled, arg)
+    cdef int number = rule_number(t, &rule)
+    if number < 0:
+        return -1
+    cell[0] = number
+    return 0
+
+
 cdef int _page_for(RuleTable *t, uint32_t slot, uint32_t high, bint shared) noexcept:
     """The page to write for elements high*256...; a shared one is split before one high byte of it
     gets rules of its own."""
@@ -161,8 +208,7 @@ cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value
         page = _page_for(t, slot, value >> 8, False)
         if page < 0:
             return -1
-        _write(&t.rules[page * 256 + (value & 0xFF)], vr, action, veiled, arg)
-        return 0
+        return _write_cell(t, &t.cells[page * 256 + (value & 0xFF)], vr, action, veiled, arg)
     for high in range(256):
         if (high & (mask >> 8)) != (value >> 8):
             continue
@@ -173,9 +219,22 @@ cdef int _set_in_slot(RuleTable *t, uint32_t slot, uint32_t mask, uint32_t value
             continue
         written = page
         for low in range(256):
-            if (low & (mask & 0xFF)) == (value & 0xFF):
-                _write(&t.rules[page * 256 + low], vr, action, veiled, arg)
+            if ((low & (mask & 0xFF)) == (value & 0xFF)
+                    and _write_cell(t, &t.cells[page * 256 + low], vr, action, veiled, arg) < 0):
+                return -1
     return 0
+
+
+cdef inline uint32_t _hex4(const uint8_t *p, int n) noexcept:
+    cdef uint32_t v = 0
+    cdef int i
+    for i in range(n):
+        v = v << 4 | (p[i] - c'0' if p[i] <= c'9' else p[i] - c'A' + 10)
+    return v
+
+
+cdef inline bint _is_hex(uint8_t c) noexcept:
+    return c'0' <= c <= c'9' or c'A' <= c <= c'F'
 
 
 cdef int _digits(const uint8_t *text, uint32_t *mask, uint32_t *value) noexcept:
@@ -230,8 +289,13 @@ cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noex
     blanked sequence (a UID mapped), until the profile says otherwise."""
     cdef size_t i = 0
     cdef uint8_t vr
+    cdef uint32_t low
+    cdef int page = -1          # of the line before, where that is of one tag
+    cdef int[35] numbers        # of the rule that a tag of this VR gets, once there was one
     # the wide patterns stand last in the file, but a single group must find them: two passes
     cdef int wide
+    for i in range(35):
+        numbers[i] = -1
     for wide in range(1, -1, -1):
         i = 0
         while i < n:
@@ -239,13 +303,28 @@ cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noex
                 while i < n and text[i] != c'\n':
                     i += 1
                 i += 1
+                page = -1
                 continue
             if n - i < 12 or text[i + 8] != c' ' or text[i + 11] != c'\n':
                 return -1
             if (text[i + 2] == c'x' or text[i + 3] == c'x') == (wide == 1):
                 vr = vr_of(text[i + 9], text[i + 10])
-                if vr == 0 or rules_set(t, text + i, vr, KEEP, UID if vr == UI else DUMMY, 0) < 0:
+                if vr == 0:
                     return -1
+                if (page >= 0 and memcmp(text + i, text + i - 12, 6) == 0
+                        and _is_hex(text[i + 6]) and _is_hex(text[i + 7])):
+                    low = _hex4(text + i + 6, 2)
+                    if t.cells[page + low] == 0 and numbers[vr] >= 0:
+                        t.cells[page + low] = numbers[vr]
+                        i += 12
+                        continue
+                if rules_set(t, text + i, vr, KEEP, UID if vr == UI else DUMMY, 0) < 0:
+                    return -1
+                page = -1
+                if memchr(text + i, c'x', 8) == NULL:
+                    page = cell_of(t, _hex4(text + i, 8))
+                    numbers[vr] = t.cells[page]
+                    page &= ~0xFF
             i += 12
     return 0
 
@@ -253,9 +332,10 @@ cdef int rules_load_dictionary(RuleTable *t, const uint8_t *text, size_t n) noex
 cdef void rules_set_known(RuleTable *t, uint8_t action) noexcept:
     """The action of every tag that the dictionary has, before the rows are set."""
     cdef uint32_t i
-    for i in range(t.n_pages * 256):
+    for i in range(t.n_rules):
         if t.rules[i].vr:
             t.rules[i].action = action
+    rules_number_all(t)
 
 
 # -- private attributes ----------------------------------------------------------------------
@@ -274,10 +354,6 @@ cdef inline uint64_t _private_key(uint16_t creator, uint32_t tag) noexcept nogil
     return (<uint64_t>creator << 24) | ((tag >> 16) << 8) | (tag & 0xFF)
 
 
-cdef inline uint32_t _spread(uint64_t key, uint32_t mask) noexcept nogil:
-    return <uint32_t>((key * 0x9E3779B97F4A7C15ULL) >> 32) & mask
-
-
 cdef uint64_t creator_hash(const uint8_t *text, size_t n) noexcept nogil:
     """Hash of a private creator, its padding stripped; 0: it is empty."""
     while n and (text[n - 1] == c' ' or text[n - 1] == 0):
@@ -291,99 +367,110 @@ cdef uint64_t creator_hash(const uint8_t *text, size_t n) noexcept nogil:
 cdef uint16_t creator_of(const RuleTable *t, const uint8_t *text, size_t n) noexcept nogil:
     """The id of a known private creator, 0 for any other."""
     cdef uint64_t h = creator_hash(text, n)
-    cdef uint32_t i
-    if h == 0 or t.creator_mask == 0:
-        return 0
-    i = _spread(h, t.creator_mask)
-    while t.creator_hashes[i]:
-        if t.creator_hashes[i] == h:
-            return t.creator_ids[i]
-        i = (i + 1) & t.creator_mask
-    return 0
+    return index_get(&t.creators, h) if h else 0
 
 
 cdef const Rule *private_rule_of(const RuleTable *t, uint16_t creator, uint32_t tag) noexcept nogil:
-    cdef uint64_t key
-    cdef uint32_t i
-    if creator == 0 or t.private_mask == 0:
+    cdef uint32_t number
+    if creator == 0:
         return &t.private_default
-    key = _private_key(creator, tag)
-    i = _spread(key, t.private_mask)
-    while t.private_keys[i]:
-        if t.private_keys[i] == key:
-            return &t.private_rules[i]
-        i = (i + 1) & t.private_mask
-    return &t.private_default
+    number = index_get(&t.own, _private_key(creator, tag))
+    if number:
+        return &t.own_rules[number - 1]
+    return _dictionary_rule(t, creator, tag)
 
 
-cdef uint32_t _hex4(const uint8_t *p, int n) noexcept:
-    cdef uint32_t v = 0
-    cdef int i
-    for i in range(n):
-        v = v << 4 | (p[i] - c'0' if p[i] <= c'9' else p[i] - c'A' + 10)
-    return v
+cdef const Rule *_dictionary_rule(const RuleTable *t, uint16_t creator,
+                                  uint32_t tag) noexcept nogil:
+    """What an element has that no row names: the VR of the private dictionary."""
+    cdef uint32_t place
+    if creator > t.n_dictionary:
+        return &t.private_default
+    place = t.private_places[_private_place(t, creator, tag)]
+    if place == 0:
+        return &t.private_default
+    return &t.private_rules[t.private_elements[place - 1] & t.private_mask]
 
 
-cdef int _load_private_element(RuleTable *t, uint16_t creator, const uint8_t *line) noexcept:
-    """`GGGG EE VR`"""
-    cdef uint64_t key = _private_key(creator, _hex4(line, 4) << 16 | _hex4(line + 5, 2))
-    cdef uint32_t j = _spread(key, t.private_mask)
+cdef inline uint32_t _private_place(const RuleTable *t, uint16_t creator,
+                                    uint32_t tag) noexcept nogil:
+    """Where an element of a creator of the private dictionary stands, or would."""
+    cdef uint32_t first = t.private_start[creator], last = t.private_start[creator + 1]
+    cdef uint32_t wanted = tag >> 16 << 8 | (tag & 0xFF), n
+    cdef uint32_t i = spread(_private_key(creator, tag), t.place_mask)
+    while t.private_places[i]:
+        n = t.private_places[i] - 1
+        if t.private_elements[n] >> 8 == wanted and first <= n < last:
+            break
+        i = (i + 1) & t.place_mask
+    return i
+
+
+cdef int _load_private_element(RuleTable *t, const uint8_t *line) noexcept:
+    """`GGGG EE VR`, of the last creator."""
     cdef uint8_t vr = vr_of(line[8], line[9])
-    if vr == 0:
+    cdef uint32_t tag = _hex4(line, 4) << 16 | (_hex4(line + 5, 2) & 0xFF)
+    cdef uint32_t *end = &t.private_start[t.n_creators + 1]
+    cdef uint16_t *place = &t.private_places[_private_place(t, t.n_creators, tag)]
+    if vr == 0 or line[4] != c' ' or line[7] != c' ':
         return -1
-    while t.private_keys[j] and t.private_keys[j] != key:
-        j = (j + 1) & t.private_mask
-    t.private_keys[j] = key
-    t.private_rules[j] = t.private_default
-    t.private_rules[j].vr = vr
-    t.n_private += 1
+    if place[0] == 0:
+        end[0] += 1
+        place[0] = end[0]
+    t.private_elements[place[0] - 1] = tag >> 16 << 16 | (tag & 0xFF) << 8 | vr
     return 0
 
 
 cdef int _load_creator(RuleTable *t, const uint8_t *text, size_t n) noexcept:
     cdef uint64_t h = _hash(text, n)
-    cdef uint32_t j = _spread(h, t.creator_mask)
-    if t.n_creators >= MAX_CREATORS:
+    # two creators that one hash cannot tell apart: refused
+    if (t.n_creators >= MAX_CREATORS or index_get(&t.creators, h)
+            or index_put(&t.creators, h, t.n_creators + 1) < 0):
         return -1
-    while t.creator_hashes[j]:
-        if t.creator_hashes[j] == h:    # two creators that one hash cannot tell apart
-            return -1
-        j = (j + 1) & t.creator_mask
     t.n_creators += 1
-    t.creator_hashes[j] = h
-    t.creator_ids[j] = t.n_creators
     return 0
 
 
 cdef int rules_load_private(RuleTable *t, const uint8_t *text, size_t n) noexcept:
     """Lines `@CREATOR`, each followed by its `GGGG EE VR` lines; `#` starts a comment. Once."""
     cdef size_t i, end
-    cdef uint32_t lines = 0, size = 1024
-    if t.private_keys != NULL:
+    cdef uint32_t lines = 0, creators = 0, size = 64
+    if t.private_rules != NULL:
         return -1
     for i in range(n):
         lines += text[i] == c'\n'
-    while size < 2 * lines:
-        size *= 2
-    t.private_keys = <uint64_t *>calloc(size, sizeof(uint64_t))
-    t.private_rules = <Rule *>calloc(size, sizeof(Rule))
-    t.creator_hashes = <uint64_t *>calloc(size, sizeof(uint64_t))
-    t.creator_ids = <uint16_t *>calloc(size, sizeof(uint16_t))
-    if (t.private_keys == NULL or t.private_rules == NULL or t.creator_hashes == NULL
-            or t.creator_ids == NULL):
+        creators += text[i] == c'@'
+    if lines >= MAX_PRIVATE:
         return -1
-    t.private_mask = t.creator_mask = size - 1
+    while 2 * size < 3 * lines:
+        size *= 2
+    t.place_mask = size - 1
+    t.private_places = <uint16_t *>calloc(size, sizeof(uint16_t))
+    t.private_elements = <uint32_t *>malloc((lines + 1) * sizeof(uint32_t))
+    t.private_start = <uint32_t *>calloc(creators + 2, sizeof(uint32_t))
+    t.private_rules = <Rule *>malloc(64 * sizeof(Rule))
+    if (t.private_places == NULL or t.private_elements == NULL or t.private_start == NULL
+            or t.private_rules == NULL or index_reserve(&t.creators, creators) < 0):
+        return -1
+    t.private_mask = 63     # a VR is less
+    for i in range(64):
+        t.private_rules[i] = t.private_default
+        t.private_rules[i].vr = i if i < 35 else 0
     i = 0
     while i < n:
-        end = i
-        while end < n and text[end] != c'\n':
-            end += 1
+        end = i + 10
+        if text[i] == c'@' or text[i] == c'#':
+            end = i
+            while end < n and text[end] != c'\n':
+                end += 1
         if text[i] == c'@':
             if _load_creator(t, text + i + 1, end - i - 1) < 0:
                 return -1
+            t.n_dictionary = t.n_creators
+            t.private_start[t.n_creators + 1] = t.private_start[t.n_creators]
         elif text[i] != c'#':
-            if (end - i != 10 or t.n_creators == 0
-                    or _load_private_element(t, t.n_creators, text + i) < 0):
+            if (end > n or (end < n and text[end] != c'\n') or t.n_creators == 0
+                    or _load_private_element(t, text + i) < 0):
                 return -1
         i = end + 1
     return 0
@@ -394,24 +481,22 @@ cdef int rules_set_private(RuleTable *t, const uint8_t *creator, size_t n, uint3
     """A rule for one element of a private block: its group, and the low byte of its element."""
     cdef uint16_t id = creator_of(t, creator, n)
     cdef uint64_t key
-    cdef uint32_t i
-    if t.private_mask == 0:
+    cdef uint32_t number
+    if t.private_rules == NULL:
         return -1
     if id == 0:
-        if t.n_creators * 4 > t.creator_mask * 3 or _load_creator(t, creator, n) < 0:
+        if _load_creator(t, creator, n) < 0:
             return -1
         id = t.n_creators
     key = _private_key(id, tag)
-    i = _spread(key, t.private_mask)
-    while t.private_keys[i] and t.private_keys[i] != key:
-        i = (i + 1) & t.private_mask
-    if t.private_keys[i] == 0:
-        if t.n_private * 4 > t.private_mask * 3:
+    number = index_get(&t.own, key)
+    if number == 0:
+        number = t.own.n + 1
+        if (_grow(<void **>&t.own_rules, t.own.n, sizeof(Rule)) < 0
+                or index_put(&t.own, key, number) < 0):
             return -1
-        t.n_private += 1
-        t.private_keys[i] = key
-        t.private_rules[i] = t.private_default
-    _write(&t.private_rules[i], UNCHANGED, action, veiled, arg)
+        t.own_rules[number - 1] = _dictionary_rule(t, id, tag)[0]
+    _write(&t.own_rules[number - 1], UNCHANGED, action, veiled, arg)
     return 0
 
 
@@ -424,7 +509,7 @@ cdef const ScopeRule *scope_rule_of(const RuleTable *t, uint8_t scope,
     cdef uint32_t i
     if t.scope_mask == 0:
         return NULL
-    i = _spread(key, t.scope_mask)
+    i = spread(key, t.scope_mask)
     while t.scopes[i].key:
         if t.scopes[i].key == key:
             return &t.scopes[i]
@@ -445,7 +530,7 @@ cdef int rules_set_scope(RuleTable *t, uint8_t scope, uint32_t tag, uint8_t acti
         t.scope_mask = 4095
     if t.n_scope_rules > 3000 or not 0 <= next <= MAX_SCOPES:
         return -1
-    i = _spread(key, t.scope_mask)
+    i = spread(key, t.scope_mask)
     while t.scopes[i].key and t.scopes[i].key != key:
         i = (i + 1) & t.scope_mask
     t.n_scope_rules += t.scopes[i].key == 0
@@ -486,22 +571,28 @@ cdef int rules_check(const RuleTable *t) noexcept:
     """Every index inside its array and every action a known one: after this a lookup cannot leave
     the table, whatever the tag."""
     cdef uint32_t i
+    cdef uint8_t slot = 0       # the largest: a loop without an end in its midst is the faster one
+    cdef uint16_t page = 0, rule = 0
     for i in range(65536):
-        if t.slot_of_group[i] >= t.n_slots:
-            return -1
+        slot = max(slot, t.slot_of_group[i])
     for i in range(t.n_slots * 256):
-        if t.page_of[i] >= t.n_pages:
-            return -1
+        page = max(page, t.page_of[i])
     for i in range(t.n_pages * 256):
+        rule = max(rule, t.cells[i])
+    if slot >= t.n_slots or page >= t.n_pages or rule >= t.n_rules:
+        return -1
+    for i in range(t.n_rules):
         if _check_rule(t, &t.rules[i]) < 0:
             return -1
     for i in range(35):
         if t.by_vr[i] > HASH or t.by_vr[i] == LITERAL:
             return -1
-    if t.private_mask:
-        for i in range(t.private_mask + 1):
-            if t.private_keys[i] and _check_rule(t, &t.private_rules[i]) < 0:
-                return -1
+    for i in range(t.private_mask + 1 if t.private_mask else 0):
+        if _check_rule(t, &t.private_rules[i]) < 0:
+            return -1
+    for i in range(t.own.n):
+        if _check_rule(t, &t.own_rules[i]) < 0:
+            return -1
     if t.scope_mask:
         for i in range(t.scope_mask + 1):
             if t.scopes[i].has_rule and _check_rule(t, &t.scopes[i].rule) < 0:

@@ -6,7 +6,7 @@ from . import core
 from .errors import DicomError
 from .keys import UUID_ROOT, RunMark, UidMapper
 from .profile.model import PSEUDONYM_KINDS
-from .profile.tables_io import read_text, rows
+from .profile.tables_io import read_lines, read_text, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,19 +50,14 @@ class Engine:
         uid_root: str = UUID_ROOT,
         table: PseudonymTable | None = None,
     ) -> None:
-        registered = frozenset(
-            line.encode()
-            for line in read_text("registered_uids.txt").splitlines()
-            if not line.startswith("#")
-        )
         self.profile = profile
         self._key = key
         self._table = table
         self._dates: DateShifter | None = None
         self._pseudonyms: Pseudonyms | None = None
-        self.uids = UidMapper(key, registered, uid_root)
+        self.uids = UidMapper(key, frozenset(read_lines("registered_uids.txt")), uid_root)
         self.mark = RunMark(key, profile.digest)
-        self._kinds = dict(row for row in rows(read_text("transfer_syntaxes.tsv")))
+        self._kinds = dict(rows(read_text("transfer_syntaxes.tsv")))
         self._syntaxes: dict[bytes, tuple[str, int | None, bool]] = {}
         self._classes: dict[bytes, bool] = {}
         self._spare: list[tuple[bytearray, core.Rewriter]] = []

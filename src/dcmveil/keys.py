@@ -166,11 +166,11 @@ def keyed_hash(key: bytes, domain: str, size: int, salt: bytes = b"") -> blake2b
     return blake2b(key=key, person=person, digest_size=size, salt=salt)
 
 
-def digest_of(*texts: str) -> bytes:
+def digest_of(*texts: str | bytes) -> bytes:
     """32 bytes that tell these texts from any others; no key, no secret."""
     digest = blake2b(digest_size=32)
     for text in texts:
-        digest.update(_with_length(text.encode()))
+        digest.update(_with_length(text.encode() if isinstance(text, str) else text))
     return digest.digest()
 
 

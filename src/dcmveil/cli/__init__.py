@@ -7,6 +7,7 @@ to `arguments`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -92,6 +93,7 @@ _PLAIN_VALUES = {
 
 def run() -> None:
     """The console script."""
+    gc.disable()  # what is made at the start stays to the end; make_veil switches it on again
     _end_by_exception()
     sys.exit(main(sys.argv[1:]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 
@@ -48,7 +49,10 @@ def check_standard_output() -> None:
 
 
 def make_veil(plan: Plan) -> Veil:
-    """The veil that the plan's options describe. Raises UsageError."""
+    """The veil that the plan's options describe. Raises UsageError.
+
+    Nothing that was made until it returns is collected any more: it stays to the end.
+    """
     from ..keys import new_key, read_key
 
     if plan.ephemeral_key:
@@ -57,7 +61,7 @@ def make_veil(plan: Plan) -> Veil:
         key = read_key(plan.key_file)
     else:
         raise UsageError(f"{NO_KEY} (--key-file, DCMVEIL_KEY_FILE, --ephemeral-key)")
-    return Veil(
+    veil = Veil(
         plan.profile,
         options=plan.options,
         edition=plan.edition,
@@ -69,6 +73,9 @@ def make_veil(plan: Plan) -> Veil:
         hold_limit=plan.hold_limit or HOLD_LIMIT,
         inflate_limit=plan.inflate_limit or INFLATE_LIMIT,
     )
+    gc.freeze()
+    gc.enable()
+    return veil
 
 
 def _pseudonyms(path: str | None) -> PseudonymTable | None:

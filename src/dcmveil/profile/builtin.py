@@ -104,8 +104,9 @@ def _add_table(draft: Draft, file: str, title: str, codes: dict[str, str] | None
     """The rows of Table E.1-1, or of those in `codes` (tag -> basic code of another edition)."""
     names = tuple(OPTIONS)
     columns = [5 + 1 + names.index(option) for option in draft.options]
-    for cells in rows(read_text(file)):
-        tag, name, vr, code = cells[0], cells[1], cells[3][-2:], cells[5]
+    for cells in rows(read_text(file), -1 if columns else 6):
+        tag, name, _, vr, _, code, *_ = cells
+        vr = vr[-2:]
         if tag == "private":
             continue
         if codes is not None:

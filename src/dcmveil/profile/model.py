@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .. import core
 from ..keys import digest_of
-from .tables_io import read_text
+from .tables_io import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,21 +117,21 @@ class Draft:
 
     def freeze(self) -> Profile:
         """The rule table of this profile. Raises ValueError for rows that do not fit it."""
-        dictionary = read_text("dictionary.txt")
+        dictionary = read_bytes("dictionary.txt")
         rules = core.Rules(unknown=ACTIONS[self.unknown])
-        rules.load(dictionary.encode(), read_text("private_dictionary.txt").encode())
+        rules.load(dictionary, read_bytes("private_dictionary.txt"))
         if self.unlisted != "keep":
             rules.set_known(ACTIONS[self.unlisted])
-            for pattern, vr in _by_vr(dictionary, {"SQ", *self.by_vr}):
+            for pattern, vr in _by_vr(dictionary.decode(), {"SQ", *self.by_vr}):
                 # a sequence that no row names is walked: its items are decided on one by one
                 of_vr = self.by_vr.get(vr)
                 rules.set(pattern, None, ACTIONS[of_vr.action] if of_vr else core.KEEP)
         if self.private_default != "blank" or self.walk_private:
             rules.set_private_default(ACTIONS[self.private_default], self.walk_private)
-        literals: dict[str, int] = {}
+        codes = _Codes(rules)
         look_up = rules.look_up
         for row in self.rows.values():
-            action, argument = _code(rules, row.action, literals)
+            action, argument = codes[row.action]
             pattern = row.pattern
             if row.vr is None or "x" in pattern or look_up(int(pattern, 16))[0]:
                 rules.set(pattern, None, action, None, argument)
@@ -139,15 +139,15 @@ class Draft:
                 veiled = core.UID if row.vr == "UI" else core.DUMMY
                 rules.set(pattern, row.vr, action, veiled, argument)
         for row in self.structure.values():
-            action, argument = _code(rules, row.action, literals)
+            action, argument = codes[row.action]
             rules.set(row.pattern, None, None, action, argument if action else None)
         for vr, row in self.by_vr.items():
             rules.set_vr(vr, ACTIONS[row.action])
         for (creator, group, low), row in self.private.items():
-            action, argument = _code(rules, row.action, literals)
+            action, argument = codes[row.action]
             rules.set_private(creator, group, low, action, None, argument)
         for scope, tag, place, following in scopes(self.paths):
-            code, argument = (None, 0) if place is None else _code(rules, place.action, literals)
+            code, argument = (None, 0) if place is None else codes[place.action]
             rules.set_scope(scope, tag, code, argument, following)
         rules.freeze()
         return Profile(self, rules, digest_of(dictionary, *self._facts()))
@@ -175,17 +175,24 @@ class Profile:
         self.digest = digest
 
 
-def _code(rules: core.Rules, word: str, literals: dict[str, int]) -> tuple[int, int]:
-    """The core's action and argument for the word of a row."""
-    verb, _, argument = word.partition(":")
-    action = ACTIONS[verb]
-    if action == core.LITERAL:
-        if word not in literals:
-            literals[word] = rules.literal(argument.encode("ascii"), _WHEN_SHORT[verb])
-        return action, literals[word]
-    if action == core.PSEUDONYM:
-        return action, PSEUDONYM_KINDS.index(argument or "patient")
-    return action, core.BY_ROW if action == core.KEEP else 0
+class _Codes(dict[str, tuple[int, int]]):
+    """The core's action and argument for the word of a row, found once for each word."""
+
+    def __init__(self, rules: core.Rules) -> None:
+        self._rules = rules
+
+    def __missing__(self, word: str) -> tuple[int, int]:
+        verb, _, argument = word.partition(":")
+        action = ACTIONS[verb]
+        number = 0
+        if action == core.LITERAL:
+            number = self._rules.literal(argument.encode("ascii"), _WHEN_SHORT[verb])
+        elif action == core.PSEUDONYM:
+            number = PSEUDONYM_KINDS.index(argument or "patient")
+        elif action == core.KEEP:
+            number = core.BY_ROW
+        self[word] = code = action, number
+        return code
 
 
 def covers(pattern: str, tag: str) -> bool:
