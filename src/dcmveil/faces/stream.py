@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 PIPE = 1 << 20  # bytes that a pipe is asked to hold: the most that a user may have on Linux
+_NOTHING_TO_READ = "the input is in non-blocking mode and has nothing to read"
 _S_IFMT, _S_IFIFO = 0o170000, 0o010000  # importing stat takes as long as a small run's reading
 
 
@@ -29,23 +30,19 @@ def stream(session: Session, src: Readable, dst: Writable) -> Report:
 
     Where one of them is a pipe and both are raw files, bulk goes through the kernel (splice).
     """
-    for data in pieces(session, src, _splice_between(src, dst)):
+    for data in pieces(session, src, _bulk_between(session, src, dst)):
         write_all(dst, data)
     return session.report
 
 
 def pieces(
-    session: Session, src: Readable, splice: Callable[[int], int] | None = None
+    session: Session, src: Readable, bulk: Callable[[int], int] | None = None
 ) -> Iterator[bytes | memoryview]:
-    """All output but what `splice` passes, in pieces that are good until the next one is asked
+    """All output but what `bulk` passes, in pieces that are good until the next one is asked
     for."""
     while not session.done:
-        if session.skip and splice is not None:
-            n = splice(session.skip)
-            if n < 0:
-                splice = None
-            else:
-                session.passed(n)
+        if session.skip and bulk is not None:
+            session.passed(bulk(session.skip))
             continue
         with session.room() as room:
             if session.skip:
@@ -61,33 +58,69 @@ def pieces(
         yield from session.push(n)
 
 
-def _splice_between(src: Readable, dst: Writable) -> Callable[[int], int] | None:
-    """Passes at most n bytes and says how many, 0 at the end of the input, -1 where this does not
-    work. None: there is no such way between these two."""
-    raw = isinstance(src, io.FileIO) and isinstance(dst, io.FileIO)
-    if not raw or not hasattr(os, "splice"):
+def _bulk_between(session: Session, src: Readable, dst: Writable) -> Callable[[int], int] | None:
+    """Passes n bytes and says how many, fewer where the input has ended. None: they are not both
+    raw files; only of those it is known that they keep no view of what they were given."""
+    if not (isinstance(src, io.FileIO) and isinstance(dst, io.FileIO)):
         return None
-    one, other = src.fileno(), dst.fileno()  # type: ignore[attr-defined]
+    reader, writer = src, dst
+    one, other = src.fileno(), dst.fileno()
     pipes = [file for file in (one, other) if os.fstat(file).st_mode & _S_IFMT == _S_IFIFO]
-    if not pipes:
-        return None
+    splices = bool(pipes) and hasattr(os, "splice")
     widened = False
 
-    def splice(n: int) -> int:
-        nonlocal widened
+    def bulk(n: int) -> int:
+        nonlocal splices, widened
         if not widened:  # at the first skip: a small file has none
             widened = True
             for pipe in pipes:
                 _widen(pipe)
-        try:
-            return os.splice(one, other, min(n, PIPE))
-        except OSError as error:
-            # an output that is appended to, or files in non-blocking mode: reading says what is so
-            if isinstance(error, BrokenPipeError):
+        done = 0
+        while splices and done < n:
+            try:
+                got = os.splice(one, other, min(n - done, PIPE))
+            except BrokenPipeError:
                 raise
-            return -1
+            except OSError:
+                # an output that is appended to, or files in non-blocking mode: reading says which
+                splices = False
+                break
+            if not got:
+                return done
+            done += got
+        if done < n:
+            done += _read_and_write(session, reader, writer, n - done)
+        return done
 
-    return splice
+    return bulk
+
+
+def _read_and_write(session: Session, src: io.FileIO, dst: io.FileIO, n: int) -> int:
+    """The same where the kernel cannot, through the room of the session.
+
+    On one processor the other end of the pipe runs between any two pieces, and the interpreter
+    comes back to cold caches, where all that it does takes longer. So this is one loop without
+    calls of our own, with one view for all pieces of a length.
+    """
+    readinto, write = src.readinto, dst.write
+    done = 0
+    with session.room() as room:
+        free = piece = room
+        while done < n:
+            if n - done < len(free):
+                free = room[: n - done]
+            got = readinto(free)
+            if not got:
+                if got is None:
+                    raise BlockingIOError(_NOTHING_TO_READ)
+                break
+            if got != len(piece):
+                piece = room[:got]
+            written = write(piece)
+            if written != got:
+                write_all(dst, piece[written or 0 :])  # it also says why nothing was taken
+            done += got
+    return done
 
 
 def _widen(pipe: int) -> None:
@@ -110,7 +143,7 @@ def read_into(src: Readable, room: memoryview) -> int:
         if data:
             room[:n] = data
     if n is None:
-        raise BlockingIOError("the input is in non-blocking mode and has nothing to read")
+        raise BlockingIOError(_NOTHING_TO_READ)
     return int(n)
 
 
