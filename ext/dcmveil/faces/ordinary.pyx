@@ -30,6 +30,7 @@ from dcmveil.report import Report
 
 cdef enum:
     PREAMBLE = 128              # PS3.10 section 7.1
+    SHORT = 8 << 10             # bytes that hold most headers
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
@@ -46,7 +47,7 @@ cdef class Ordinary:
 
     engine      what the sessions of the run have
     gap         spans of changed bytes with fewer equal ones between them are one edit
-    head        bytes of the first read
+    head        bytes of the first read, where the header of the file before was not short
     window      the most that is looked at together: a longer element is not ordinary
     size_limit  a longer file is not ordinary
     hold_limit  nor is one whose barrier stands behind so many bytes
@@ -62,6 +63,7 @@ cdef class Ordinary:
     cdef object engine, uids
     cdef Rewriter rewriter
     cdef size_t gap, head, capacity
+    cdef size_t ask             # bytes of the first read of a file longer than head
     cdef uint64_t size_limit, hold_limit
     cdef uint8_t *window        # owned, twice the capacity
     cdef uint8_t *before        # its second half: what was read, where somebody wants to know
@@ -95,6 +97,7 @@ cdef class Ordinary:
         self.uids = engine.uids
         self.rewriter = Rewriter(engine.profile.rules, None)
         self.gap, self.head, self.capacity = gap, head, window
+        self.ask = min(head, <size_t>SHORT)
         self.size_limit, self.hold_limit = size_limit, hold_limit
         self.window = <uint8_t *>malloc(2 * window)
         if self.window == NULL:
@@ -234,16 +237,25 @@ cdef class Ordinary:
     cdef bint _begin(self, int file) except -1:
         """Read the start of a file and look ahead to the barrier. Whether it is ordinary up to
         there; then the rewriter stands at its first byte."""
-        cdef Rewriter r = self.rewriter
-        cdef Machine *m = r.machine
-        cdef int seen
         self.file = file
         self.begun = _now()
         if fstat(file, &self.status) != 0 or <uint64_t>self.status.st_size > self.size_limit:
             return False
         self.size = self.status.st_size
+        if self.size <= self.head or self.ask == self.head:
+            return self._look_ahead(self.head)
+        if self._look_ahead(self.ask):
+            return True
+        self.ask = self.head    # its header is not short, nor are those of its series
+        return self._look_ahead(self.head)
+
+    cdef bint _look_ahead(self, size_t n) except -1:
+        """In the first n bytes."""
+        cdef Rewriter r = self.rewriter
+        cdef Machine *m = r.machine
+        cdef int seen
         self.filled = 0
-        if self._read(self.head, 0) < 0 or self.filled < PREAMBLE + 4:
+        if self._read(n, 0) < 0 or self.filled < PREAMBLE + 4:
             return False
         if (memcmp(self.window + PREAMBLE, b"DICM", 4) != 0
                 or memcmp(self.window, b"DCMVEIL", 7) == 0):
@@ -340,6 +352,8 @@ cdef class Ordinary:
             m.base += settled + m.skip
             self.filled = 0
             return m.base <= self.size and self._read(AFTER_SKIP, m.base) >= 0
+        if m.base == 0:
+            self.ask = self.head
         if rest:
             memmove(self.window, self.window + settled, rest)
         self.filled = rest
