@@ -90,7 +90,7 @@ ARROWS_OF_COMPILED_FACES = {
     "records": {"faces.system", "wire"},
     "system": {"errors"},
 }
-LIBRARIES_OF_FACES = re.compile(r"(libc|posix|cpython)\.\w+|os")
+LIBRARIES_OF_FACES = re.compile(r"(libc|posix|cpython)\.\w+|os|json\.encoder")
 
 
 def modules() -> list[Path]:

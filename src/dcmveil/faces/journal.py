@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import struct
-from binascii import crc32
 
 from ..errors import DcmveilError, FileError
 from .files import remove, sync_folder
@@ -108,8 +106,8 @@ class Journal:
 
     def commit(self, durable: bool) -> None:
         """The batch is whole: from here on it will be carried out, by this run or the next."""
-        self.records += struct.pack("<4sI", _OVER, self.count)
-        self.records += struct.pack("<I", crc32(self.records, self._crc))
+        self.records += _OVER + self.count.to_bytes(4, "little")
+        self.records += _crc32(self.records, self._crc).to_bytes(4, "little")
         self._write(self.records)
         if durable:
             os.fsync(self._file)
@@ -155,7 +153,7 @@ class Journal:
         self._close_targets()
 
     def _put(self, data: bytearray) -> None:
-        self._crc = crc32(data, self._crc)
+        self._crc = _crc32(data, self._crc)
         self._write(data)
 
     def _write(self, data: bytearray) -> None:
@@ -277,12 +275,12 @@ def _files_of(file: BinaryIO) -> set[bytes] | None:
     """The files of a journal that was finished; None: it was not, and no file of it was touched."""
     try:
         return {content[0] for kind, content in _records(file) if kind == _FILE}
-    except (ValueError, struct.error):
+    except ValueError:
         return None
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
-    """(kind, content) one by one. Raises ValueError or struct.error where it is not whole."""
+    """(kind, content) one by one. Raises ValueError where it is not whole."""
     crc = 0
     count = 0
     started = False  # a record that has not ended
@@ -292,32 +290,34 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, Any]]:
         data = file.read(n)
         if len(data) != n:
             raise ValueError("cut off")
-        crc = crc32(data, crc)
+        crc = _crc32(data, crc)
         return data
+
+    def number(n: int) -> int:
+        return int.from_bytes(take(n), "little")
 
     while True:
         kind = take(4)
         if kind == _FILE:
-            (length,) = struct.unpack("<H", take(2))
-            relative = take(length)
-            inode, size = struct.unpack("<QQ", take(16))
+            relative = take(number(2))
+            inode, size = number(8), number(8)
             started = True
             yield kind, (relative, inode, size)
         elif kind == _EDIT:
-            offset, length = struct.unpack("<QI", take(12))
+            offset, length = number(8), number(4)
             if length > _LONGEST:
                 raise ValueError("damaged")
             yield kind, (offset, take(length))
         elif kind == _DONE:
-            (length,) = struct.unpack("<I", take(4))
-            line = take(length)
+            line = take(number(4))
             count += 1
             started = False
             yield kind, line
         elif kind == _OVER and not started:
-            (number,) = struct.unpack("<I", take(4))
+            if number(4) != count:
+                raise ValueError("damaged")
             wanted = crc
-            if number != count or struct.unpack("<I", take(4)) != (wanted,):
+            if number(4) != wanted:
                 raise ValueError("damaged")
             return
         else:
@@ -381,3 +381,9 @@ def _write_at(file: int, data: bytes | bytearray, offset: int) -> None:
     n = os.pwrite(file, data, offset)
     while n < len(data):
         n += os.pwrite(file, data[n:], offset + n)
+
+
+def _crc32(data: bytes | bytearray, before: int) -> int:
+    from binascii import crc32  # most runs that import this module copy, and write no journal
+
+    return crc32(data, before)

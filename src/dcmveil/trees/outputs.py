@@ -18,7 +18,6 @@ from ..faces.files import (
     sync_folder,
 )
 from ..faces.system import open_regular, rename_batch
-from .ledger import DiskSet
 from .record import FAILED, REWRITTEN, SAME, Result
 
 TYPE_CHECKING = False
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..faces.names import Names
+    from .ledger import DiskSet
     from .record import Brief, Results
     from .run import Options, Path
 
@@ -46,7 +46,11 @@ class Outputs:
         self._options = options
         self._final = final
         self._folders: set[bytes] = set()  # that are known to exist
-        self.made = DiskSet() if options.overwrite else None
+        self.made: DiskSet | None = None
+        if options.overwrite:
+            from .ledger import DiskSet
+
+            self.made = DiskSet()
 
     def name_all(self, results: Results) -> None:
         """Give each finished output its name. A result says what came of it."""

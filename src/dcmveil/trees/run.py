@@ -9,7 +9,6 @@ from itertools import islice
 from ..errors import UsageError
 from ..faces import journal
 from ..faces.names import Names
-from .ledger import Crosswalk, DiskSet, Ledger
 from .outputs import Outputs, Quarantine
 from .record import (
     FAILED,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from .ledger import Crosswalk, DiskSet, Ledger
     from .record import Result
     from .tasks import Task, Veils
     from .walk import Found
@@ -360,6 +360,10 @@ class _Run:
 
     def _open_files(self) -> None:
         options = self.options
+        if options.report is None and options.crosswalk is None:
+            return
+        from .ledger import Crosswalk, Ledger
+
         if options.report is not None:
             kind = {
                 "run": self.identity,
@@ -447,6 +451,8 @@ class _Run:
 
     def _once(self, found: Iterable[Found]) -> Iterator[Found]:
         """A list may name a file twice; two names may lead to one file that is patched."""
+        from .ledger import DiskSet
+
         names = DiskSet() if self.listed else None
         files = DiskSet() if self.target is None and self.options.hard_links else None
         for relative, reason in found:

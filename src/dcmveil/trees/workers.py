@@ -6,13 +6,13 @@ reported, and another one takes its place.
 
 from __future__ import annotations
 
-import mmap
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from mmap import mmap
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from typing import Any, TypeVar
@@ -33,8 +33,16 @@ class StopFlag:
     """A wish to stop that every process of a run sees."""
 
     def __init__(self) -> None:
-        self._shared = mmap.mmap(-1, 1)
+        self._shared: bytearray | mmap = bytearray(1)
         self._parent = os.getpid()
+
+    def share(self) -> None:
+        """Before the workers are forked."""
+        from mmap import mmap
+
+        before, self._shared = self._shared, mmap(-1, 1)
+        if before[0]:  # a signal may have come between any two of these lines
+            self.set()
 
     def set(self) -> None:
         self._shared[0] = 1
@@ -68,6 +76,7 @@ def run_batches(
                 return
             yield work(batch)
         return
+    stop.share()
     pool = _Pool(work, jobs)
     try:
         yield from pool.run(iter(batches), on_death, stop)
