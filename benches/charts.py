@@ -30,7 +30,12 @@ LINES = {
     "pydicom": ("#777777", "-."),
     "dcmodify": ("#777777", ":"),
 }
-FLOORS = {"cp -r", "read and write in Python", "open, pread, pwrite, close in C, in place"}
+FLOORS = {
+    "cp -r",
+    "read and write in Python",
+    "open, pread, pwrite, close in C, in place",
+    "the system calls of dcmveil patch in C, in place",
+}
 KINDS = {"dcmveil": OURS, "others": THEIRS, "no de-identification": FLOOR}
 READS = {"fw_file_rs": ", reading headers alone"}
 STYLE = {

@@ -28,6 +28,7 @@ PIECE = 64 << 20  # bytes copied by the kernel between two looks at whether to s
 BLOCK = 4096
 ALIGNED_LEAST = 1 << 20
 TEMPORARY = b".dcmveil-"  # how the names of our own files begin; trees pass over them
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # The kernel cannot copy between these two files by this call; another way may do.
 _CANNOT = {
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY,
@@ -107,12 +108,11 @@ class KernelCopy:
 def create(path: bytes, mode: int = 0o666) -> int:
     """A new file to write. What an earlier run left under that name is unlinked first, never
     truncated: it may be one file with an output that was published."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, mode)
+        return os.open(path, _NEW, mode)
     except FileExistsError:
         os.unlink(path)
-        return os.open(path, flags, mode)
+        return os.open(path, _NEW, mode)
 
 
 def publish(temporary: bytes, final: bytes, *, replace: bool = False) -> bool:
