@@ -300,6 +300,15 @@ def test_what_is_added_is_what_the_words_say(tmp_path: Path) -> None:
         assert made == journal(*files, over=False)
 
 
+@pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 1, 70_000, 1 << 17])
+def test_a_path_that_does_not_fit_into_a_record(size: int) -> None:
+    """No system has such paths: it is refused, and never cut to another one."""
+    records = bytearray(b"before")
+    with pytest.raises(OverflowError):
+        add_file(records, b"n" * size, 1, 2)
+    assert records == b"before"
+
+
 # -- a journal as a file ---------------------------------------------------------------------------
 
 
