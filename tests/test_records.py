@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import resource
 import struct
 from binascii import crc32
 from collections.abc import Iterator
@@ -466,3 +468,46 @@ def test_a_file_that_is_forgotten(
         changed = LARGE + edits - 1 if edits else 0
         data = (root / name).read_bytes()
         assert data == (name.encode() * changed).ljust(LARGE + 100, b"\0")
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file of this process grows longer: a write past that takes a part, or fails (EFBIG)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [*range(LARGE // 2, 9 * LARGE, LARGE // 2)])
+@pytest.mark.parametrize("edits", [(1, 9, 1, 1), (3, 3, 0, 1), (1, 3, 1, 1), (5, 5, 1, 0)], ids=str)
+def test_a_file_for_which_a_journal_has_no_room(
+    large: tuple[Path, Journal], edits: tuple[int, ...], room: int
+) -> None:
+    """It is forgotten, and the others are as if it had never been: in the file, where the next run
+    would read them, and when they are carried out."""
+    root, made = large
+    done = []
+    with files_of_at_most(room):
+        for name, n in zip("abcd", edits, strict=True):
+            try:
+                planned(made, root, name, n)
+                made.end(os.open(root / name, os.O_RDWR), LINE)
+            except OSError:
+                made.forget()
+            else:
+                done.append((name.encode(), n))
+        assert made.count == len(done)
+        try:
+            made.commit(False)
+        except OSError:
+            made.close()
+            assert not os.path.exists(made.path)
+            return
+    assert in_file(Path(os.fsdecode(made.path))) == done
+    assert made.carry_out(os.fsencode(root), False) == set()
+    for name, n in zip("abcd", edits, strict=True):
+        changed = LARGE + n - 1 if n and (name.encode(), n) in done else 0
+        assert (root / name).read_bytes() == (name.encode() * changed).ljust(LARGE + 100, b"\0")
