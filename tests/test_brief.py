@@ -5,11 +5,10 @@ A run is held against others over the same files, with somebody who looks on and
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,17 @@ from typing import Any
 import pytest
 
 import dcmveil
-from build import DEFLATED
+from build import DEFLATED, E
 from dcmveil import Veil
-from dcmveil.faces.journal import FOLDER
-from dcmveil.faces.records import carry_out
-from dcmveil.trees import Options, StopFlag
-from dcmveil.trees.patching import MOVED
+from dcmveil.trees import Options
+from dcmveil.trees.copying import CopyTask
 from dcmveil.trees.run import run as run_tree
 from dcmveil.trees.walk import walk
 from faces import run_forked
-from folders import KEY, EnoughError, Meddler, expected, instance, leftovers, read, records, write
+from folders import KEY, expected, instance, instances, leftovers, read, write
+from test_counts import site
 from test_faults import FAULTS, NOTES
-from test_ordinary import MADE, PROFILES, not_ordinary, veil_of
-from test_records import files_of_at_most
-from test_reports import without_seconds
+from test_ordinary import MADE, not_ordinary
 
 JOBS = pytest.mark.parametrize("jobs", [1, 2])
 LEAKS = pytest.mark.usefixtures("no_descriptor_stays_open")
@@ -78,6 +74,11 @@ def ran(
     return found
 
 
+def in_turn(files: Iterable[str]) -> dict[str, Any]:
+    """For a run over these in the order of their names."""
+    return {"found": [(name.encode(), "") for name in sorted(files)]}
+
+
 def check_said(one: Ran, other: Ran) -> None:
     assert one.summary == other.summary
     if one.files and other.files:
@@ -87,18 +88,15 @@ def check_said(one: Ran, other: Ran) -> None:
 # -- a tree of everything --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Veil]:
-    """A veil of a site that has pseudonyms, so that there are notes of all kinds."""
-    place = tmp_path_factory.mktemp("site")
-    return lambda **more: veil_of(place, **PROFILES["a site's"], **more)
-
-
 def mixed() -> dict[str, bytes]:
+    short = E(0x00200052, "UI", "1.2.3.4.5.6")
     many = {
-        f"many/{i}": instance(i, study=i // 20, series=i // 10 % 2, patient=f"HOSP-{i // 20:06}")
+        f"many/{i}": instance(
+            i, study=i // 20, series=i // 10 % 2, patient=f"HOSP-{i // 20:06}",
+            more=[] if i % 7 else [short],
+        )
         for i in range(180)
-    }
+    }  # fmt: skip
     raw = {f"raw/{i}": instance(500 + i, preamble=None) for i in range(3)}
     noted = {f"noted/{i}": data for i, (data, _) in enumerate(NOTES.values())}
     faults = {
@@ -125,9 +123,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def new(tree: Path, site: Callable[..., Veil]) -> dict[str, bytes]:
+def new(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the files become where names are kept."""
-    veil = site(keep_file_ids=True)
+    veil = site(tmp_path_factory.mktemp("new"), keep_file_ids=True)
     made = {name: expected(data, veil) for name, data in read(tree).items()}
     return {name: data for name, data in made.items() if data is not None}
 
@@ -163,10 +161,7 @@ def some_stand(target: Path, outputs: dict[str, bytes]) -> None:
 
 @JOBS
 @pytest.mark.parametrize("name", COPIES)
-def test_copies(
-    tmp_path: Path, tree: Path, new: dict[str, bytes], site: Callable[..., Veil],
-    name: str, jobs: int,
-) -> None:  # fmt: skip
+def test_copies(tmp_path: Path, tree: Path, new: dict[str, bytes], name: str, jobs: int) -> None:
     """Into an empty folder, and into one where something stands; failures are set apart."""
     options = COPIES[name] | {"jobs": jobs}
     outputs: dict[str, bytes] = {}
@@ -177,7 +172,7 @@ def test_copies(
             apart = tmp_path / f"{standing} {look}.quarantine"
             target.mkdir()
             some_stand(target, outputs if standing else {})
-            done = ran(look, site(), tree, target, quarantine=apart, **options)
+            done = ran(look, site(tmp_path), tree, target, quarantine=apart, **options)
             assert leftovers(tmp_path) == []
             whole.append((done, read(target), read(apart)))
             if name == "times":
@@ -205,12 +200,56 @@ def test_copies(
         assert left == (set() if name == "a DICOMDIR" else {"odd/a DICOMDIR"})
 
 
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_copy_that_is_wrong(
+    tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """It is looked at, whoever asks for results."""
+    files = {f"{i:02}": instance(10 + i) for i in range(40)}
+    root, verify = write(tmp_path / "in", files), CopyTask._verify
+
+    def broken(task: CopyTask, src: int, dst: int) -> None:
+        data = os.pread(dst, 1 << 16, 0)
+        if data == veil.bytes(files["07"]):
+            os.pwrite(dst, b"m", data.index(b"MONOCHROME2"))
+        verify(task, src, dst)
+
+    monkeypatch.setattr(CopyTask, "_verify", broken)
+    done = ran(look, veil, root, tmp_path / "out", how=in_turn(files), verify=True, keep_names=True)
+    outcomes = done.summary["outcomes"]
+    assert (outcomes["rewritten"], outcomes["failed"]) == (39, 1)
+    assert sorted(read(tmp_path / "out")) == sorted(set(files) - {"07"})
+
+
+def test_what_reaches_the_disk(tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --durable the same files and folders, whoever asks for results."""
+    root = write(tmp_path / "in", instances(70))
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def see(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", see)
+    found = []
+    for look in LOOKS:
+        target = tmp_path / look
+        for _ in range(2):
+            ran(look, veil, root, target, durable=True, overwrite=False)
+            Path(f"{target}.report").unlink(missing_ok=True)
+        inside = [path for path in synced if Path(path).is_relative_to(target)]
+        found.append(Counter(path.removeprefix(f"{target}") for path in inside))
+        synced.clear()
+    assert len(found[0]) > 140
+    assert all(other == found[0] for other in found[1:])
+
+
 @JOBS
 @pytest.mark.parametrize("durable", [False, True])
 def test_patches(
-    tmp_path: Path, tree: Path, new: dict[str, bytes], site: Callable[..., Veil],
-    durable: bool, jobs: int,
-) -> None:  # fmt: skip
+    tmp_path: Path, tree: Path, new: dict[str, bytes], durable: bool, jobs: int
+) -> None:
     old = read(tree)
     whole = []
     for look in LOOKS:
@@ -218,7 +257,13 @@ def test_patches(
         shutil.copytree(tree, root, symlinks=True, ignore=shutil.ignore_patterns("fifo"))
         os.link(root / "many/7", tmp_path / f"second name, {look}")
         done = ran(
-            look, site(), root, None, jobs=jobs, durable=durable, quarantine=tmp_path / f"{look}.q"
+            look,
+            site(tmp_path),
+            root,
+            None,
+            jobs=jobs,
+            durable=durable,
+            quarantine=tmp_path / f"{look}.q",
         )
         assert leftovers(tmp_path) == []
         # no two folders have one order
@@ -326,249 +371,3 @@ def test_the_command_counts_all_of_them(
         progress = [line for line in done.err.splitlines() if " files, " in line]
         assert progress[-1].startswith(f"dcmveil: 72 files, {70 * size:.0f} MB, ")
         assert f"dcmveil: {said}; {70 * size:.1f} MB in " in done.err
-
-
-# -- a run that is killed, or cannot write ---------------------------------------------------------
-
-# What a batch has first: notes and UIDs that count, files of one kind in a row, others in between.
-ALL_GOOD = {
-    **{f"{i:03}": instance(i, study=i // 4, series=i // 2) for i in range(50)},
-    **{f"{i:03} {name}": data for i, (name, data) in enumerate(MADE.items())
-       if name != "no more than meta"},
-    **{f"{i:03} raw": instance(500 + i, preamble=None) for i in (3, 6)},
-}  # fmt: skip
-
-
-def in_turn(files: Iterable[str]) -> dict[str, Any]:
-    """For a run over these in the order of their names."""
-    return {"found": [(name.encode(), "") for name in sorted(files)]}
-
-
-def journals_in(root: Path) -> list[bytes]:
-    folder = os.path.join(os.fsencode(root), FOLDER)
-    return os.listdir(folder) if os.path.isdir(folder) else []
-
-
-def told(report: Path) -> list[dict[str, Any]]:
-    return sorted(without_seconds(records(report)), key=lambda record: str(record["input"]))
-
-
-def killed(work: Callable[[], object]) -> None:
-    """In a child, which must end by itself."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def die(*_: object) -> set[bytes]:
-    os._exit(9)
-
-
-def die_half_way(root: bytes, records: bytearray, files: list[int], durable: bool) -> set[bytes]:
-    try:
-        carry_out(root, records[: len(records) // 2], files, durable)
-    finally:
-        os._exit(9)
-
-
-DEATHS: dict[str, tuple[str, Callable[..., set[bytes]]]] = {
-    "before the first edit": ("Journal.carry_out", die),
-    "half-way": ("carry_out", die_half_way),
-    "after the last edit": ("discard", die),
-}
-
-
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("death", DEATHS)
-def test_a_run_that_was_killed_is_told_by_the_next(
-    tmp_path: Path, site: Callable[..., Veil], monkeypatch: pytest.MonkeyPatch,
-    death: str, look: str,
-) -> None:  # fmt: skip
-    """The one that was killed was brief; of the next one each line is as if nothing had been."""
-    root, other = (write(tmp_path / name, ALL_GOOD) for name in ("in", "undisturbed"))
-    how = in_turn(ALL_GOOD)
-    undisturbed = ran("a report", site(), other, how=how)
-    with monkeypatch.context() as patched:
-        name, act = DEATHS[death]
-        patched.setattr(f"dcmveil.faces.journal.{name}", act)
-        killed(lambda: ran("nobody", site(), root, how=how))
-    after, now = read(other), read(root)
-    journal = {name for name in now if name not in after}
-    assert len(journal) == 1
-    differs = sum(after[name] != now[name] for name in after)
-    first = len(ALL_GOOD) - 32
-    assert {
-        "before the first edit": differs == len(ALL_GOOD),
-        "half-way": first < differs < len(ALL_GOOD),
-        "after the last edit": differs == first,
-    }[death]
-    done = ran(look, site(), root, how=how)
-    assert read(root) == after
-    assert done.summary == undisturbed.summary
-    if look != "nobody":
-        assert sorted(done.files) == sorted(undisturbed.files)
-    if look == "a report":
-        assert told(Path(f"{root}.report")) == told(Path(f"{other}.report"))
-    assert leftovers(root) == []
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_workers_that_die(
-    tmp_path: Path, site: Callable[..., Veil], monkeypatch: pytest.MonkeyPatch, look: str
-) -> None:
-    """Each with a journal of its batch, which the parent carries out and tells of."""
-    root, other = (write(tmp_path / name, ALL_GOOD) for name in ("in", "undisturbed"))
-    undisturbed = ran("a batch", site(), other, how=in_turn(ALL_GOOD), jobs=2)
-    monkeypatch.setattr("dcmveil.faces.journal.Journal.carry_out", die)
-    done = ran(look, site(), root, how=in_turn(ALL_GOOD), jobs=2)
-    assert (undisturbed.briefs, done.briefs) == (len(ALL_GOOD) - 2, 0)
-    check_said(done, undisturbed)
-    assert read(root) == read(other)
-    assert leftovers(root) == []
-
-
-@LEAKS
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_file_that_is_moved_before_it_is_written(tmp_path: Path, look: str) -> None:
-    """It has failed, with its number and bytes; the others are rewritten."""
-    files = {f"{i:02}": instance(i + 10) for i in range(40)}
-    root = write(tmp_path / "in", files)
-
-    def meddle() -> None:
-        (root / "03").rename(tmp_path / "moved")
-        with (root / "05").open("ab") as file:
-            file.write(b"more")
-
-    veil = Meddler(key=KEY).meddle(20, meddle)
-    apart = tmp_path / "apart"
-    done = ran(look, veil, root, how=in_turn(files), quarantine=apart)
-    outcomes = done.summary["outcomes"]
-    assert (outcomes["rewritten"], outcomes["failed"]) == (38, 2)
-    assert done.summary["bytes_in"] == done.summary["bytes_out"] == 38 * len(files["00"])
-    assert done.summary["fatal"] == ""
-    if look != "nobody":
-        assert [(relative, reason) for relative, _, reason, *_ in done.files if reason] == [
-            (b"03", MOVED), (b"05", MOVED)
-        ]  # fmt: skip
-    assert (tmp_path / "moved").read_bytes() == files["03"]
-    left = {"05": files["05"] + b"more"}
-    assert read(apart) == left
-    assert read(root) == {
-        name: Veil(key=KEY).bytes(data) for name, data in files.items() if name not in ("03", "05")
-    } | left  # fmt: skip
-    assert leftovers(root) == []
-
-
-@LEAKS
-@pytest.mark.parametrize("look", LOOKS)
-def test_edits_that_cannot_be_written(tmp_path: Path, site: Callable[..., Veil], look: str) -> None:
-    """All of the batch have failed, since nobody knows how far it came: the next run does."""
-    far = instance(700, pixels=bytes(100_000), more=[b"behind the last element"])
-    files = ALL_GOOD | {"010 far": far}
-    root, other = (write(tmp_path / name, files) for name in ("in", "undisturbed"))
-    how = in_turn(name for name in files if len(files[name]) < 30_000 or name == "010 far")
-    undisturbed = ran("a report", site(), other, how=how)
-    with files_of_at_most(60_000):
-        done = ran(look if look != "a report" else "a file", site(), root, how=how)
-    assert done.summary["fatal"] == os.strerror(errno.EFBIG)
-    assert done.summary["outcomes"]["failed"] == 32
-    assert done.summary["bytes_in"] == done.summary["outcomes"]["rewritten"] == 0
-    assert len(journals_in(root)) == 1
-    done = ran("a report", site(), root, how=how)
-    assert done.summary == undisturbed.summary
-    assert told(Path(f"{root}.report")) == told(Path(f"{other}.report"))
-    assert read(root) == read(other)
-
-
-@LEAKS
-@pytest.mark.parametrize("look", LOOKS[:3])
-@JOBS
-def test_a_journal_that_cannot_be_written(tmp_path: Path, veil: Veil, look: str, jobs: int) -> None:
-    files = {f"{i:02}": instance(i + 10) for i in range(70)}
-    root = write(tmp_path / "in", files)
-    with files_of_at_most(100):
-        done = ran(look, veil, root, how=in_turn(files), jobs=jobs)
-    assert done.summary["fatal"] == os.strerror(errno.EFBIG)
-    assert done.summary["outcomes"]["rewritten"] == done.summary["bytes_in"] == 0
-    assert read(root) == files
-    assert leftovers(root) == []
-    assert ran(look, veil, root, how=in_turn(files)).summary["outcomes"]["rewritten"] == 70
-
-
-# -- runs that end early ---------------------------------------------------------------------------
-
-
-def enough(*_: object) -> None:
-    raise EnoughError
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-@LEAKS
-@JOBS
-@pytest.mark.parametrize("command", ["copy", "patch"])
-def test_somebody_who_looks_on_has_seen_enough(
-    tmp_path: Path, veil: Veil, command: str, jobs: int
-) -> None:
-    """The first batch is done, the others are not, or are whole too."""
-    files = {f"{i:03}": instance(i) for i in range(300)}
-    root = write(tmp_path / "in", files)
-    target = tmp_path / "out" if command == "copy" else None
-    how = in_turn(files) | {"on_batch": enough}
-    with pytest.raises(EnoughError):
-        run_tree(veil, root, target, Options(jobs=jobs, keep_names=bool(target)), **how)
-    if target is None:  # of batches that nobody took: the next run takes them
-        assert jobs > 1 or journals_in(root) == []
-        ran("nobody", veil, root)
-    else:
-        assert leftovers(target) == []
-        assert sorted(read(target)) == sorted(files)[:32]
-        ran("nobody", veil, root, target, keep_names=True)
-    assert read(target or root) == {name: veil.bytes(data) for name, data in files.items()}
-    assert leftovers(tmp_path) == []
-
-
-@LEAKS
-@pytest.mark.parametrize("command", ["copy", "patch"])
-def test_a_run_that_is_interrupted_in_a_file(tmp_path: Path, command: str) -> None:
-    files = {f"{i:03}": instance(i) for i in range(70)}
-    root = write(tmp_path / "in", files)
-    target = tmp_path / "out" if command == "copy" else None
-    veil = Meddler(key=KEY).meddle(50, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        ran("nobody", veil, root, target, how=in_turn(files), keep_names=bool(target))
-    done = {name: veil.bytes(files[name]) for name in sorted(files)[:32]}
-    assert read(target or root) == (done if target else files | done)
-    assert journals_in(root) == []
-    ran("nobody", Veil(key=KEY), root, target, keep_names=bool(target))
-    assert read(target or root) == {name: veil.bytes(data) for name, data in files.items()}
-    assert leftovers(tmp_path) == []
-
-
-@LEAKS
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("command", ["copy", "patch"])
-def test_a_run_that_is_stopped(tmp_path: Path, command: str, look: str) -> None:
-    """After the file in hand; what is done by then is whole, and told."""
-    files = {f"{i:03}": instance(100 + i) for i in range(70)}
-    root = write(tmp_path / "in", files)
-    target = tmp_path / "out" if command == "copy" else None
-    stop = StopFlag()
-    veil = Meddler(key=KEY).meddle(50, stop.set)
-    how = in_turn(files) | {"stop": stop}
-    done = ran(look, veil, root, target, how=how, keep_names=bool(target))
-    assert done.summary["interrupted"]
-    assert done.summary["outcomes"]["rewritten"] == done.summary["bytes_in"] // len(files["000"])
-    count = done.summary["outcomes"]["rewritten"]
-    assert count in (49, 50)
-    made = {name: veil.bytes(files[name]) for name in sorted(files)[:count]}
-    assert read(target or root) == (made if target else files | made)
-    if look != "nobody":
-        assert len(done.files) == count
-    assert leftovers(tmp_path) == []

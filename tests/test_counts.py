@@ -84,8 +84,9 @@ class Way:
         assert self.counts.warnings == _warnings_of(report)
 
 
-def site(place: Path) -> Veil:
-    return veil_of(place, **PROFILES["a site's"])
+def site(place: Path, **more: Any) -> Veil:
+    """One with pseudonyms, so that there are notes of all kinds."""
+    return veil_of(place, **PROFILES["a site's"], **more)
 
 
 @pytest.fixture(scope="module")
