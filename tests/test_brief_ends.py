@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from build import E
 from dcmveil import Veil
 from dcmveil.faces.journal import FOLDER
 from dcmveil.faces.records import carry_out
@@ -186,6 +187,26 @@ def test_a_journal_that_cannot_be_written(tmp_path: Path, veil: Veil, look: str,
     assert ran(look, veil, root, how=in_turn(files)).summary["outcomes"]["rewritten"] == 70
 
 
+@LEAKS
+@pytest.mark.parametrize("look", LOOKS[:3])
+def test_a_file_for_which_the_journal_has_no_room(tmp_path: Path, veil: Veil, look: str) -> None:
+    """It alone has failed; those of its batch that came before it are in the journal by then."""
+    private = [E(0x00110010, "LO", "ACME MAGNETS 1.0"), E(0x00111003, "OB", b"\1" * 1_500_000)]
+    files = {f"{i:02}": instance(10 + i) for i in range(40)} | {
+        "07 large": instance(9, more=private)
+    }
+    root = write(tmp_path / "in", files)
+    with files_of_at_most(900_000):
+        done = ran(look, veil, root, how=in_turn(files))
+    assert (done.summary["outcomes"]["rewritten"], done.summary["outcomes"]["failed"]) == (40, 1)
+    assert done.summary["fatal"] == ""
+    new = {name: veil.bytes(data) for name, data in files.items()}
+    assert read(root) == new | {"07 large": files["07 large"]}
+    assert leftovers(root) == []
+    ran(look, veil, root)
+    assert read(root) == new
+
+
 # -- runs that end early ---------------------------------------------------------------------------
 
 
@@ -236,6 +257,20 @@ def test_a_run_that_is_interrupted_in_a_file(tmp_path: Path, command: str) -> No
     ran("nobody", Veil(key=KEY), root, target, keep_names=bool(target))
     assert read(target or root) == {name: veil.bytes(data) for name, data in files.items()}
     assert leftovers(tmp_path) == []
+
+
+@LEAKS
+@JOBS
+def test_a_run_that_is_interrupted_before_outputs_have_names(
+    tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """What is finished and has none yet goes, of the batch in hand and of those behind it."""
+    files = {f"{i:03}": instance(i) for i in range(200)}
+    root, target = write(tmp_path / "in", files), tmp_path / "out"
+    monkeypatch.setattr("dcmveil.trees.outputs.rename_batch", lambda *_: interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        ran("nobody", veil, root, target, jobs=jobs)
+    assert os.listdir(target) == []
 
 
 @LEAKS
