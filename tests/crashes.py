@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from binascii import crc32
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,8 @@ def _journal(data: bytes) -> dict[str, list[tuple[int, bytes]]]:
             (n,) = struct.unpack_from("<I", data, at)
             at += 4 + n
         elif kind == b"OVER":
-            digest_of_all = hashlib.blake2b(data[: at + 4], digest_size=16).digest()
-            return found if data[at + 4 : at + 20] == digest_of_all else {}
+            crc_of_all = struct.pack("<I", crc32(data[: at + 4]))
+            return found if data[at + 4 : at + 8] == crc_of_all else {}
         else:
             return {}
     return {}

@@ -98,7 +98,7 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
     return done.code != 0
 
 
-PLACES = {"run": "trees", "ledger": "trees", "journal": "faces"}
+PLACES = {"run": "trees", "outputs": "trees", "ledger": "trees", "journal": "faces"}
 
 
 # SIGKILL at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.
@@ -147,7 +147,7 @@ def die_at_a_write(writes: Path, count: int, *arguments: str | Path) -> bool:
 
 # Between every two steps of a batch. Nothing is replaced but the moment.
 MOMENTS = [
-    ("copy", "run", "publish"),
+    ("copy", "outputs", "publish"),
     ("copy", "ledger.Crosswalk", "flush"),
     ("copy", "ledger.Ledger", "write"),
     ("copy", "ledger.Ledger", "flush"),
