@@ -1,8 +1,10 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE, and a veil to work with."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE, a veil to work with, and what no test may
+leave."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,3 +22,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 @pytest.fixture
 def veil() -> Veil:
     return Veil("basic", key=bytes(range(32)))
+
+
+@pytest.fixture
+def no_descriptor_stays_open() -> Iterator[None]:
+    before = sorted(os.listdir("/proc/self/fd"))
+    yield
+    assert sorted(os.listdir("/proc/self/fd")) == before

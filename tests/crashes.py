@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
+from binascii import crc32
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,8 @@ def _journal(data: bytes) -> dict[str, list[tuple[int, bytes]]]:
             (n,) = struct.unpack_from("<I", data, at)
             at += 4 + n
         elif kind == b"OVER":
-            crc = zlib.crc32(data[: at + 4])
-            return found if data[at + 4 : at + 8] == struct.pack("<I", crc) else {}
+            crc_of_all = struct.pack("<I", crc32(data[: at + 4]))
+            return found if data[at + 4 : at + 8] == crc_of_all else {}
         else:
             return {}
     return {}

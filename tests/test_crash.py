@@ -98,7 +98,7 @@ def die_at(folder: Path, owner: str, name: str, count: int, *arguments: str | Pa
     return done.code != 0
 
 
-PLACES = {"outputs": "trees", "run": "trees", "ledger": "trees", "journal": "faces"}
+PLACES = {"run": "trees", "outputs": "trees", "ledger": "trees", "journal": "faces"}
 
 
 # SIGKILL at the n-th write to a place of a file, whoever asks for it: Python, or compiled code.

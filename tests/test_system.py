@@ -6,27 +6,19 @@ import errno
 import fcntl
 import os
 import socket
-import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dcmveil import FileError
 from dcmveil.faces.files import publish
-from dcmveil.faces.records import carry_out
-from dcmveil.faces.system import open_regular, rename_new
+from dcmveil.faces.system import close_batch, open_batch, open_regular, rename_batch, rename_new
 from faces import environment
 from preloaded import library
 
-
-@pytest.fixture(autouse=True)
-def no_descriptor_stays_open() -> Iterator[None]:
-    before = sorted(os.listdir("/proc/self/fd"))
-    yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
+pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -110,10 +102,6 @@ def test_no_path_is_read_up_to_a_nul(tmp_path: Path) -> None:
     for old, new in ((encoded + b"\0b", encoded + b"c"), (encoded, encoded + b"c\0d")):
         with pytest.raises(ValueError, match="null byte"):
             rename_new(old, new)
-    file = os.open(path, os.O_RDWR)
-    with pytest.raises(ValueError, match="null byte"):
-        carry_out(os.fsencode(tmp_path), journal((b"a\0b", file, [(0, b"C")])), [file], False)
-    os.close(file)
     assert os.listdir(tmp_path) == ["a"]
     assert path.read_bytes() == b"content"
 
@@ -300,235 +288,130 @@ def test_publish_where_calls_are_missing(
         assert look(folder) == before
 
 
-# -- the edits of a journal ------------------------------------------------------------------------
-
-Edits = list[tuple[int, bytes]]
-LINE = b'{"outcome":"rewritten"}'
+# -- the files of a batch --------------------------------------------------------------------------
 
 
-def journal(*files: tuple[bytes, int, Edits], over: bool = True) -> bytearray:
-    """Whole records, by docs/crash-safety.md and faces/journal.py: (path, open file, edits)."""
-    made = bytearray()
-    for relative, file, edits in files:
-        status = os.fstat(file)
-        made += b"FILE" + struct.pack("<H", len(relative)) + relative
-        made += struct.pack("<QQ", status.st_ino, status.st_size)
-        for offset, new in edits:
-            made += b"EDIT" + struct.pack("<QI", offset, len(new)) + new
-        made += b"DONE" + struct.pack("<I", len(LINE)) + LINE
-    return made + b"OVER" + struct.pack("<I", len(files)) + bytes(16) if over else made
+def batch_of(root: Path, names: list[str]) -> list[tuple[bytes, str]]:
+    root.mkdir(exist_ok=True)
+    for name in names:
+        (root / name).write_bytes(name.encode())
+    return [(name.encode(), "") for name in names]
 
 
-class Folder:
-    """Files of some bytes each, open for writing."""
-
-    def __init__(self, root: Path, *names: str, size: int = 100) -> None:
-        self.path = root
-        root.mkdir(exist_ok=True)
-        self.root = os.fsencode(root)
-        self.files: dict[bytes, int] = {}
-        for name in names:
-            (root / name).write_bytes(bytes(size))
-            self.files[name.encode()] = os.open(root / name, os.O_RDWR)
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self.files.values():
-            os.close(file)
-
-    def records(self, edits: dict[bytes, Edits]) -> bytearray:
-        return journal(*((name, self.files[name], edits[name]) for name in self.files))
-
-    def carry_out(self, records: bytearray, durable: bool = False) -> set[bytes]:
-        return carry_out(self.root, records, list(self.files.values()), durable)
-
-    def content(self) -> dict[bytes, bytes]:
-        """What the open files hold, wherever their names lead now."""
-        return {name: os.pread(file, 1 << 16, 0) for name, file in self.files.items()}
-
-
-@pytest.mark.parametrize("durable", [False, True])
-def test_edits_are_written_in_their_order(tmp_path: Path, durable: bool) -> None:
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    with Folder(tmp_path / "in", "a", "deep/b", "c") as folder:
-        edits: dict[bytes, Edits] = {
-            b"a": [(0, b"first"), (3, b"over it"), (98, b"zz")], b"deep/b": [], b"c": [(50, b"c")]
-        }  # fmt: skip
-        records = folder.records(edits)
-        for _ in range(2):  # twice is once
-            before = bytes(records)
-            assert folder.carry_out(records, durable) == set()
-            assert records == before
-            assert folder.content() == {
-                b"a": b"firover it".ljust(98, b"\0") + b"zz",
-                b"deep/b": bytes(100),
-                b"c": (bytes(50) + b"c").ljust(100, b"\0"),
-            }
-
-
-def test_no_files(tmp_path: Path) -> None:
-    assert carry_out(os.fsencode(tmp_path), journal(), [], False) == set()
-    assert carry_out(os.fsencode(tmp_path), bytearray(), [], True) == set()
-
-
-@pytest.mark.parametrize(
-    "what", ["gone", "longer", "shorter", "another file", "a link", "a folder", "no folder"]
-)
-@pytest.mark.parametrize("durable", [False, True])
-def test_a_file_that_was_moved_or_changed(tmp_path: Path, what: str, durable: bool) -> None:
-    """Neither it is touched, nor what stands in its place; others are written."""
-    (tmp_path / "in" / "d").mkdir(parents=True)
-    with Folder(tmp_path / "in", "a", "d/b", "c") as folder:
-        path = tmp_path / "in" / "d" / "b"
-        records = folder.records({name: [(7, b"new")] for name in folder.files})
-        if what in ("longer", "shorter"):
-            os.truncate(path, 101 if what == "longer" else 99)
-        elif what == "no folder":
-            path.parent.rename(tmp_path / "moved")
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
+def test_open_a_batch(tmp_path: Path, flags: int) -> None:
+    """One bad file spoils no other, wherever in the batch it stands."""
+    first, *others = batch_of(tmp_path, ["a", "b", "c"])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "fifo")
+    bad = [
+        (b"missing", ""), (b"a/below", ""), (b"folder", ""), (b"link", ""), (b"fifo", ""),
+        (b"a\0b", ""), (b"n" * 300, ""), (b"", ""), (b"a", "a reason why it is not taken"),
+    ]  # fmt: skip
+    batch = [bad[0], first, *bad[1:], *others, *bad]
+    inside = os.fsencode(tmp_path) + b"/"
+    before = len(os.listdir("/proc/self/fd"))
+    files = open_batch(inside, batch, flags, 1 << 20)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    assert len(files) == len(batch)
+    for (name, reason), file in zip(batch, files, strict=True):
+        if (name, reason) in (first, *others):
+            assert os.read(file, 100) == name
+            assert fcntl.fcntl(file, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+            assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == flags
         else:
-            path.rename(tmp_path / "moved")
-        if what == "another file":
-            path.write_bytes(bytes(100))
-        elif what == "a link":
-            path.symlink_to(tmp_path / "moved")
-        elif what == "a folder":
-            path.mkdir()
-        sizes = {name: os.fstat(file).st_size for name, file in folder.files.items()}
-        assert folder.carry_out(records, durable) == {b"d/b"}
-        for name, data in folder.content().items():
-            new = bytes(sizes[name]) if name == b"d/b" else bytes(7) + b"new" + bytes(90)
-            assert data == new
-        if what == "another file":
-            assert path.read_bytes() == bytes(100)
+            assert file == -1
+    close_batch(files)
+    assert files == []
 
 
-def test_another_number_of_files(tmp_path: Path) -> None:
-    with Folder(tmp_path, "a", "b") as folder:
-        edits: Edits = [(7, b"new")]
-        records = folder.records({b"a": edits, b"b": edits})
-        a, b = folder.files.values()
-        for files in ([], [a], [a, b, b]):
-            with pytest.raises(ValueError, match="record"):
-                carry_out(folder.root, records, files, False)
-        with pytest.raises(TypeError):
-            carry_out(folder.root, records, [a, None], False)  # type: ignore[list-item]
+def test_close_a_batch(tmp_path: Path) -> None:
+    """What was given away in between is not closed."""
+    batch = batch_of(tmp_path, ["a", "b", "c"])
+    files = open_batch(os.fsencode(tmp_path) + b"/", batch, os.O_RDONLY, 0)
+    given, files[1] = files[1], -1
+    closed = [files[0], files[2]]
+    close_batch(files)
+    assert files == []
+    assert os.read(given, 100) == b"b"
+    os.close(given)
+    for file in closed:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(file)
+    close_batch(files)
 
 
-@pytest.mark.parametrize("how", ["closed", "read-only"])
-def test_a_file_that_cannot_be_written(tmp_path: Path, how: str) -> None:
-    with Folder(tmp_path, "a", "b") as folder:
-        records = folder.records({name: [(7, b"new")] for name in folder.files})
-        a = folder.files[b"a"]
-        wrong = os.open(tmp_path / "b", os.O_RDONLY)
-        if how == "closed":
-            os.close(wrong)
-        with pytest.raises(OSError, match="Bad file") as caught:
-            carry_out(folder.root, records, [a, wrong], False)
-        assert caught.value.errno == errno.EBADF
-        if how != "closed":
-            os.close(wrong)
-        assert folder.content() == {b"a": bytes(7) + b"new" + bytes(90), b"b": bytes(100)}
+def test_no_files_at_all(tmp_path: Path) -> None:
+    assert open_batch(os.fsencode(tmp_path) + b"/", [], os.O_RDONLY, 1 << 20) == []
+    assert rename_batch(os.fsencode(tmp_path) + b"/", []) == []
 
 
-def test_offsets_that_no_file_has(tmp_path: Path) -> None:
-    with Folder(tmp_path, "a") as folder:
-        for offset in (1 << 63, (1 << 64) - 1, (1 << 63) - 1):
-            with pytest.raises(OSError, match=r"Invalid argument|too large") as caught:
-                folder.carry_out(folder.records({b"a": [(offset, b"x")]}))
-            assert caught.value.errno in (errno.EINVAL, errno.EFBIG)
-        assert folder.content() == {b"a": bytes(100)}
+def finished(root: Path, names: list[str]) -> list[tuple[bytes, bytes, bytes]]:
+    """(input, path of a finished file, its name) of each."""
+    for number, name in enumerate(names):
+        (root / f"{number}.tmp").write_bytes(f"{number} {name}".encode())
+    folder = os.fsencode(root)
+    return [(b"", folder + b"/%d.tmp" % i, name.encode()) for i, name in enumerate(names)]
 
 
-def test_a_full_disk() -> None:
-    """A device that is always full."""
-    file = os.open("/dev/full", os.O_RDWR)
-    records = journal((b"full", file, [(0, b"new")]))
-    with pytest.raises(OSError, match="No space left") as caught:
-        carry_out(b"/dev", records, [file], False)
-    assert caught.value.errno == errno.ENOSPC
-    os.close(file)
+def test_rename_a_batch(tmp_path: Path) -> None:
+    """In order, so that the first of two with one name has it; nothing is replaced, and what cannot
+    be is told by its number and left as it is."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "taken").write_bytes(b"precious")
+    (target / "folder").mkdir()
+    (target / "link").symlink_to("nowhere")
+    names = ["taken", "one", "two", "folder", "one", "no/such", "link", "gone", "n" * 300, "three"]
+    batch = finished(tmp_path, names)
+    os.unlink(batch[7][1])
+    probe = [(b"", os.fsencode(tmp_path / "probe.tmp"), b"probe")]
+    (tmp_path / "probe.tmp").write_bytes(b"")
+    if rename_batch(os.fsencode(target) + b"/", probe):
+        pytest.skip("not on this file system")
+    assert rename_batch(os.fsencode(target) + b"/", batch) == [0, 3, 4, 5, 6, 7, 8]
+    assert sorted(os.listdir(target)) == [
+        "folder", "link", "one", "probe", "taken", "three", "two"
+    ]  # fmt: skip
+    assert (target / "taken").read_bytes() == b"precious"
+    assert (target / "one").read_bytes() == b"1 one"
+    assert (target / "two").read_bytes() == b"2 two"
+    assert (target / "three").read_bytes() == b"9 three"
+    assert os.listdir(target / "folder") == []
+    assert os.readlink(target / "link") == "nowhere"
+    left = {f"{i}.tmp" for i in (0, 3, 4, 5, 6, 8)}
+    assert {name for name in os.listdir(tmp_path) if name.endswith(".tmp")} == left
+    for name in left:
+        assert (tmp_path / name).read_bytes().startswith(name[0].encode())
 
 
-# Two files with edits of several lengths, none of which touch.
-EDITS: dict[bytes, Edits] = {
-    b"a": [(0, b"A"), (10, b"BCDEFG"), (99, b"H")],
-    b"long name": [(40, b"IJKLM" * 10)],
-}
+def test_a_batch_with_a_nul_in_a_name(tmp_path: Path) -> None:
+    """No name of ours has one; up to it there would be the name of another file."""
+    _, other, third = finished(tmp_path, ["one", "two", "three"])
+    for wrong in ((b"", other[1], b"t\0wo"), (b"", other[1] + b"\0", b"two")):
+        with pytest.raises(ValueError, match="null byte"):
+            rename_batch(os.fsencode(tmp_path) + b"/", [wrong, third])
+    with pytest.raises(TypeError):
+        rename_batch(os.fsencode(tmp_path) + b"/", [(b"", other[1], "two")])
+    assert sorted(os.listdir(tmp_path)) == ["0.tmp", "1.tmp", "2.tmp"]
 
 
-def carried_out(records: bytes, identities: dict[bytes, bytes]) -> tuple[dict[bytes, bytes], bool]:
-    """What the two files hold afterwards, and whether the records were whole. Of a file only those
-    edits that are whole are written, in their order."""
-    files = {name: bytearray(100) for name in EDITS}
-    at = 0
-
-    def take(n: int) -> bytes:
-        nonlocal at
-        if len(records) - at < n:
-            raise ValueError
-        at += n
-        return records[at - n : at]
-
-    try:
-        for name in EDITS:
-            if take(4) != b"FILE":
-                raise ValueError
-            relative = take(int.from_bytes(take(2), "little"))
-            target = files[name] if take(16) == identities.get(relative) else None
-            while records[at : at + 4] == b"EDIT":
-                take(4)
-                offset, n = struct.unpack("<QI", take(12))
-                data = take(n)
-                if target is not None:
-                    target[offset : offset + n] = data
-            if take(4) != b"DONE":
-                raise ValueError
-            take(int.from_bytes(take(4), "little"))
-        if at != len(records) and take(4) != b"OVER":
-            raise ValueError
-    except ValueError:
-        return {name: bytes(data) for name, data in files.items()}, False
-    return {name: bytes(data) for name, data in files.items()}, True
+_BATCH = """
+import os, sys
+from dcmveil.faces.system import rename_batch
+folder, *olds = map(os.fsencode, sys.argv[1:])
+print(rename_batch(folder + b"/", [(b"", old, b"%d" % i) for i, old in enumerate(olds)]))
+"""
 
 
-def check(folder: Folder, records: bytearray) -> None:
-    identities = {}
-    for name, file in folder.files.items():
-        os.ftruncate(file, 0)
-        os.ftruncate(file, 100)
-        identities[name] = struct.pack("<QQ", os.fstat(file).st_ino, 100)
-    files, whole = carried_out(bytes(records), identities)
-    if whole:
-        folder.carry_out(records)
-    else:
-        with pytest.raises((ValueError, OSError)):
-            folder.carry_out(records)
-    assert folder.content() == files
-
-
-def test_records_that_are_cut_off(tmp_path: Path) -> None:
-    with Folder(tmp_path, *map(bytes.decode, EDITS)) as folder:
-        records = folder.records(EDITS)
-        for at in range(len(records) + 1):
-            check(folder, records[:at])
-
-
-@pytest.mark.parametrize("change", [0x01, 0x04, 0x80, 0xFF], ids=hex)
-def test_records_that_are_damaged(tmp_path: Path, change: int) -> None:
-    """At any byte but of an offset, where nothing could tell."""
-    with Folder(tmp_path, *map(bytes.decode, EDITS)) as folder:
-        records = folder.records(EDITS)
-        offsets = {
-            at + 4 + i
-            for at in range(len(records))
-            if records[at : at + 4] == b"EDIT"
-            for i in range(8)
-        }
-        assert len(offsets) == 8 * sum(map(len, EDITS.values()))
-        for at in range(len(records)):
-            if at not in offsets:
-                torn = bytearray(records)
-                torn[at] ^= change
-                check(folder, torn)
+def test_rename_a_batch_where_the_call_is_missing(tmp_path: Path, lacking: Path) -> None:
+    """All of them are left: who tries again has other ways."""
+    batch = finished(tmp_path, ["0", "1"])
+    done = subprocess.run(
+        [sys.executable, "-c", _BATCH, tmp_path, *(old for _, old, _ in batch)],
+        env=environment(LD_PRELOAD=str(lacking), LACKS_RENAME=str(errno.ENOSYS)),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "[0, 1]\n", done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["0.tmp", "1.tmp"]

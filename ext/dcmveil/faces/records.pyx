@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EINVAL, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT16_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from posix.stat cimport lstat, struct_stat
 from posix.unistd cimport fsync
@@ -18,8 +18,12 @@ from dcmveil.wire cimport load16, load32, load64
 cpdef int add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1:
     """The next file: its path in the tree, and what it was when it was planned. Raises
     OverflowError for a path of 64 KiB."""
-    cdef uint16_t n = len(relative)
-    cdef char *to = _add(records, 22 + <size_t>n)
+    cdef uint16_t n
+    cdef char *to
+    if len(relative) > UINT16_MAX:
+        raise OverflowError("a path is too long for a record")
+    n = len(relative)
+    to = _add(records, 22 + <size_t>n)
     memcpy(to, b"FILE", 4)
     memcpy(to + 4, &n, 2)
     memcpy(to + 6, PyBytes_AS_STRING(relative), n)

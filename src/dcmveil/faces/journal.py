@@ -87,13 +87,13 @@ class Journal:
 
     def take(self, file: int) -> None:
         """The same where the records, up to the line, were added from outside."""
-        self.count += 1
         if self._targets is None:
             os.close(file)
         else:
             self._targets.append(file)
         if len(self.records) > _BUFFER:
             self._spill()
+        self.count += 1
 
     def forget(self) -> None:
         """The file at hand is refused: nothing of it is kept."""
@@ -142,7 +142,9 @@ class Journal:
         self._targets = None
 
     def _spill(self) -> None:
-        """Out of memory into the file."""
+        """Out of memory into the file. Where that fails, forget() leaves what was before the record
+        at hand, wherever it is, and it is carried out from the file."""
+        self._close_targets()
         before = self._start - self._written  # bytes of records that stay whatever comes
         if before >= 0:
             self._put(self.records[:before])
@@ -150,11 +152,10 @@ class Journal:
             del self.records[:before]
         self._put(self.records)
         self.records.clear()
-        self._close_targets()
 
     def _put(self, data: bytearray) -> None:
-        self._crc = _crc32(data, self._crc)
         self._write(data)
+        self._crc = _crc32(data, self._crc)  # of what was written, and not before
 
     def _write(self, data: bytearray) -> None:
         if self._file < 0:
