@@ -325,7 +325,9 @@ def test_the_first_in_the_order_of_the_walk_has_the_name(
     if look != "nobody":
         others = [(relative, outcome) for relative, outcome, *_ in done.others()]
         assert others == [one for one in wanted if one[1] != "rewritten"]
-        assert {reason for _, outcome, reason, *_ in done.others() if outcome == "failed"} == {TAKEN}
+        assert {reason for _, outcome, reason, *_ in done.others() if outcome == "failed"} == {
+            TAKEN
+        }
     size = len(files["0"])
     count = 200 - done.summary["outcomes"]["failed"]
     assert done.summary["bytes_in"] == done.summary["bytes_out"] == count * size

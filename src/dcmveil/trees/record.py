@@ -138,6 +138,8 @@ class Tally:
         if warnings:
             for note, count in warnings.items():
                 self.warnings[note] = self.warnings.get(note, 0) + times * count
+                if not self.warnings[note]:
+                    del self.warnings[note]
 
 
 class Results:
