@@ -255,7 +255,7 @@ def test_a_run_that_is_interrupted_in_a_file(tmp_path: Path, command: str) -> No
         ran("nobody", veil, root, target, how=in_turn(files), keep_names=bool(target))
     done = {name: veil.bytes(files[name]) for name in sorted(files)[:32]}
     assert read(target or root) == (done if target else files | done)
-    assert journals_in(root) == []
+    assert leftovers(root) == []
     ran("nobody", Veil(key=KEY), root, target, keep_names=bool(target))
     assert read(target or root) == {name: veil.bytes(data) for name, data in files.items()}
     assert leftovers(tmp_path) == []

@@ -230,12 +230,12 @@ class _Run:
                     self._recover()
                 batches = self._batches(walk(self.source, leave_out) if found is None else found)
                 self._work(self._task(), batches)
-                if self.target is None:
-                    journal.close_folder(self.source)
             except BaseException:
                 self.summary.interrupted = True
                 raise
             finally:
+                if self.target is None:
+                    journal.close_folder(self.source)
                 self.summary.seconds = round(time.monotonic() - start, 3)
                 self._close_files()
         finally:
