@@ -734,6 +734,7 @@ def test_the_pipe_imports_nothing_heavy(key: Path, arguments: list[str]) -> None
     )
     loaded = done.stderr.decode().split()
     assert "dcmveil.session" in loaded
+    assert "dcmveil.faces.pipes" not in loaded  # that is for bulk
     assert not HEAVY & (set(loaded) - set(bare.stderr.decode().split()))
 
 
