@@ -60,8 +60,14 @@ class Result:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a run: no key but the one that a test gives."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DCMVEIL_")}
+    """The environment of a run: no key but the one that a test gives, and of Python's variables
+    only where its modules are. A user has no PYTHONUNBUFFERED, which would hide what happens to
+    output that is still held at the end."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DCMVEIL_", "PYTHON")) or name == "PYTHONPATH"
+    }
     return kept | extra
 
 

@@ -87,6 +87,7 @@ ARROWS_OF_COMPILED_FACES = {
         "errors",
         "report",
     },
+    "pipes": {"faces.stream"},
     "records": {"faces.system", "wire"},
     "system": {"errors"},
 }

@@ -479,8 +479,14 @@ def test_a_reader_that_leaves(tmp_path: Path, key: Path, option: list[str], read
 
 def test_a_reader_of_help_that_leaves(key: Path) -> None:
     for command in ("dcmveil --help", "dcmveil key new"):
-        done = shell(f"{command} | true", key)
-        assert (done.returncode, done.stderr) == (0, "")
+        done = shell(f"{{ {command}; echo $? >&2; }} | true", key)
+        assert (done.returncode, done.stderr) == (0, "0\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_help_that_cannot_be_written(key: Path) -> None:
+    done = shell("dcmveil --help > /dev/full", key)
+    assert_refused(done.returncode, done.stderr, offset=False)
 
 
 @pytest.mark.parametrize("option", [[], ["--atomic"]], ids=["plain", "atomic"])
@@ -734,6 +740,7 @@ def test_the_pipe_imports_nothing_heavy(key: Path, arguments: list[str]) -> None
     )
     loaded = done.stderr.decode().split()
     assert "dcmveil.session" in loaded
+    assert "dcmveil.faces.pipes" not in loaded  # that is for bulk
     assert not HEAVY & (set(loaded) - set(bare.stderr.decode().split()))
 
 

@@ -1,7 +1,7 @@
 """One input on its way through: the window, the hold before the barrier, skips and deflate.
 
-The caller reads into `room()`, says how much with `push`, writes what comes back, and passes
-`skip` bytes of input straight to the output. Nothing here reads or writes a file.
+The caller reads into `room()`, says how much with `push`, and writes what comes back; `skip` bytes
+of input may go straight to the output. Nothing here reads or writes a file.
 
     window   |-- settled --|-- held --|-- free: room() --|
 
@@ -110,7 +110,8 @@ class Session:
 
     @property
     def skip(self) -> int:
-        """Bytes of input that go straight to the output before the next push."""
+        """Bytes of input that may go straight to the output, and are then told to `passed`. Those
+        that do not are the first of what is pushed."""
         return 0 if self._packed is not None else self._skip
 
     @property
@@ -145,11 +146,15 @@ class Session:
         eof = last or n == 0
         if self._failure is not None:
             raise self._failure
-        if self.skip or self.done:
-            raise ValueError("push before the skip was passed, or after the end")
+        if self.done:
+            raise ValueError("push after the end")
         self.report.bytes_in += n
         try:
             if self._packed is None:
+                if n < self._skip:
+                    yield from self._pass(n, eof)
+                    return
+                self._skip = 0  # what is left of it settles with what follows it
                 self._filled += n
                 settled = self._advance(eof)
                 if self._packed is None:
@@ -351,7 +356,6 @@ class Session:
             rewriter.drop(settled)
         if status == core.SKIP:
             self._skip = rewriter.skip
-            rewriter.drop(self._skip)
         elif status == core.MORE:
             self._make_room(rewriter)
         else:
@@ -382,15 +386,27 @@ class Session:
             self.report.bytes_out += len(piece)
             yield piece
 
+    def _pass(self, n: int, eof: bool) -> Iterator[memoryview]:
+        """n bytes of the skip came by way of the window, and more of it is left."""
+        if n:
+            self.report.bytes_out += n
+            with memoryview(self._window)[:n] as view:
+                yield view
+            self._skipped(n)
+        if eof:
+            self._skipped(0)
+
     def _skipped(self, n: int) -> None:
         """n bytes of the skip went by, 0: no more will come."""
         rewriter = self._rewriter
         assert rewriter is not None
-        if n == 0:
-            rewriter.cut(rewriter.base - self._skip)
+        if n:
+            rewriter.drop(n)
+            self._skip -= n
+        else:
+            rewriter.cut(rewriter.base)
             self._skip = 0
             self._finish(rewriter)
-        self._skip -= n
 
     def _finish(self, rewriter: core.Rewriter) -> None:
         self.done = True

@@ -117,13 +117,19 @@ def _end_by_exception() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one invocation; the exit status."""
+    status = DONE
     try:
         plan = _plain_plan(arguments)
         if plan is None:
             from .arguments import parse
 
-            plan = parse(arguments)
-        return plan.command(plan)
+            try:
+                plan = parse(arguments)
+            finally:
+                _flush()  # a help
+        status = plan.command(plan)
+        _flush()
+        return status
     except UsageError as error:
         say(str(error))
         return WRONG_USAGE
@@ -131,9 +137,8 @@ def main(arguments: list[str]) -> int:
         say(str(error))
         return NOT_ALL
     except BrokenPipeError:
-        # The reader has what it wanted. Python's own flush at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return DONE
+        _drop_output()  # the reader has what it wanted
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
@@ -142,6 +147,22 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # a bug of ours: its message or traceback might show a value
         say(f"internal error ({type(error).__name__}); please report it")
         return NOT_ALL
+
+
+def _flush() -> None:
+    """What was printed leaves while errors are still ours to tell."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        raise
+
+
+def _drop_output() -> None:
+    """What could not be written is still held, and Python's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def say(text: str) -> None:

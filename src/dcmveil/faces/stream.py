@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
     from ..report import Report
     from ..session import Session
+    from .pipes import Passage
 
     class Readable(Protocol):
         def read(self, size: int, /) -> bytes | None: ...
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         def write(self, data: bytes | memoryview, /) -> int | None: ...
 
 
-PIPE = 1 << 20  # bytes that a pipe is asked to hold: the most that a user may have on Linux
-_NOTHING_TO_READ = "the input is in non-blocking mode and has nothing to read"
-_S_IFMT, _S_IFIFO = 0o170000, 0o010000  # importing stat takes as long as a small run's reading
+# Bytes of bulk that go by on their own: fewer are read into the window with what follows them, so
+# that there is one read and one write instead of two of each.
+BULK_LEAST = 1 << 18
+NOTHING_TO_READ = "the input is in non-blocking mode and has nothing to read"
+TAKES_NO_MORE = "the output is in non-blocking mode and takes no more"
 
 
 def stream(session: Session, src: Readable, dst: Writable) -> Report:
@@ -36,100 +38,40 @@ def stream(session: Session, src: Readable, dst: Writable) -> Report:
 
 
 def pieces(
-    session: Session, src: Readable, bulk: Callable[[int], int] | None = None
+    session: Session, src: Readable, bulk: Callable[[], bool] | None = None
 ) -> Iterator[bytes | memoryview]:
-    """All output but what `bulk` passes, in pieces that are good until the next one is asked
-    for."""
+    """All output but what `bulk` passes, in pieces that are good until the next one is asked for.
+
+    bulk: asked where bytes are to be skipped; True: some of them were passed.
+    """
     while not session.done:
-        if session.skip and bulk is not None:
-            session.passed(bulk(session.skip))
-            continue
-        with session.room() as room:
-            if session.skip:
-                n = read_into(src, room[: session.skip])
-                if n:
-                    with room[:n] as piece:
-                        yield piece
-        if session.skip:
-            session.passed(n)
+        if session.skip and bulk is not None and bulk():
             continue
         with session.room() as room:
             n = read_into(src, room)
         yield from session.push(n)
 
 
-def _bulk_between(session: Session, src: Readable, dst: Writable) -> Callable[[int], int] | None:
-    """Passes n bytes and says how many, fewer where the input has ended. None: they are not both
-    raw files; only of those it is known that they keep no view of what they were given."""
-    if not (isinstance(src, io.FileIO) and isinstance(dst, io.FileIO)):
+def _bulk_between(session: Session, src: Readable, dst: Writable) -> Callable[[], bool] | None:
+    """None: they are not both raw files. One of a class of its own may want to see all of it."""
+    if not (type(src) is io.FileIO and type(dst) is io.FileIO):
         return None
-    reader, writer = src, dst
-    one, other = src.fileno(), dst.fileno()
-    pipes = [file for file in (one, other) if os.fstat(file).st_mode & _S_IFMT == _S_IFIFO]
-    splices = bool(pipes) and hasattr(os, "splice")
-    widened = False
+    passage: Passage | None = None
 
-    def bulk(n: int) -> int:
-        nonlocal splices, widened
-        if not widened:  # at the first skip: a small file has none
-            widened = True
-            for pipe in pipes:
-                _widen(pipe)
-        done = 0
-        while splices and done < n:
-            try:
-                got = os.splice(one, other, min(n - done, PIPE))
-            except BrokenPipeError:
-                raise
-            except OSError:
-                # an output that is appended to, or files in non-blocking mode: reading says which
-                splices = False
-                break
-            if not got:
-                return done
-            done += got
-        if done < n:
-            done += _read_and_write(session, reader, writer, n - done)
-        return done
+    def bulk() -> bool:
+        nonlocal passage
+        if passage is None:  # at the first skip: a small file has none
+            from .pipes import Passage
+
+            passage = Passage(src.fileno(), dst.fileno())
+        if session.skip < BULK_LEAST:
+            return False
+        with session.room() as room:
+            n = passage.carry(session.skip, room)
+        session.passed(n)
+        return True
 
     return bulk
-
-
-def _read_and_write(session: Session, src: io.FileIO, dst: io.FileIO, n: int) -> int:
-    """The same where the kernel cannot, through the room of the session.
-
-    On one processor the other end of the pipe runs between any two pieces, and the interpreter
-    comes back to cold caches, where all that it does takes longer. So this is one loop without
-    calls of our own, with one view for all pieces of a length.
-    """
-    readinto, write = src.readinto, dst.write
-    done = 0
-    with session.room() as room:
-        free = piece = room
-        while done < n:
-            if n - done < len(free):
-                free = room[: n - done]
-            got = readinto(free)
-            if not got:
-                if got is None:
-                    raise BlockingIOError(_NOTHING_TO_READ)
-                break
-            if got != len(piece):
-                piece = room[:got]
-            written = write(piece)
-            if written != got:
-                write_all(dst, piece[written or 0 :])  # it also says why nothing was taken
-            done += got
-    return done
-
-
-def _widen(pipe: int) -> None:
-    import fcntl
-
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
-    except (OSError, AttributeError):
-        pass  # the user has used up what he may have
 
 
 def read_into(src: Readable, room: memoryview) -> int:
@@ -143,7 +85,7 @@ def read_into(src: Readable, room: memoryview) -> int:
         if data:
             room[:n] = data
     if n is None:
-        raise BlockingIOError(_NOTHING_TO_READ)
+        raise BlockingIOError(NOTHING_TO_READ)
     return int(n)
 
 
@@ -153,7 +95,7 @@ def write_all(dst: Writable, data: bytes | memoryview) -> None:
         n = dst.write(data)
         if n is None:
             if isinstance(dst, io.RawIOBase):
-                raise BlockingIOError("the output is in non-blocking mode and takes no more")
+                raise BlockingIOError(TAKES_NO_MORE)
             return  # a writer that counts nothing has taken all
         data = data[n:]
 
