@@ -173,11 +173,12 @@ def icon(n: int) -> bytes:
 
 @pytest.mark.parametrize(("make", "n"), [
     (elements, 4_000), (items, 2_000), (items_before_patient_id, 2_000), (items_in_un, 2_000),
-    (fragments, 4_000), (unknown_vrs, 2_000), (long_text, 40_000), (tail, 40_000),
-    (deflated, 40_000), (records, 500),
+    (fragments, 4_000), (unknown_vrs, 2_000), (long_text, 10_000), (long_text, 80_000),
+    (tail, 40_000), (deflated, 40_000), (records, 500),
 ])  # fmt: skip
 def test_small_reads(make: Callable[[int], bytes], n: int) -> None:
-    """Whatever is held is not looked at again for each few bytes that come."""
+    """Whatever is held is not looked at again for each few bytes that come. A text past 64 KiB goes
+    by as bulk: both sizes are on one side of it."""
     check(in_small_reads, make, n)
 
 
