@@ -34,7 +34,7 @@ cdef enum:
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
-
+    # of the text that add_line() makes
     UID_MOST = 64               # PS3.5 section 9.1
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
     SECONDS_MOST = 64
@@ -47,7 +47,7 @@ cdef class Ordinary:
 
     engine      what the sessions of the run have
     gap         spans of changed bytes with fewer equal ones between them are one edit
-    head        bytes of the first read, where the header of the file before was not short
+    head        bytes of the first read. Of a longer file it takes SHORT, until a header does not fit
     window      the most that is looked at together: a longer element is not ordinary
     size_limit  a longer file is not ordinary
     hold_limit  nor is one whose barrier stands behind so many bytes

@@ -13,11 +13,12 @@ The folder `.dcmveil-journal` in the root of the tree holds the journals of a ru
     ...
     OVER  number of files (4), CRC-32 of all before it (4)
 
-with little endian integers. The CRC tells a journal that was cut off, or in which a
-power cut has left holes, from a whole one; against whoever may write into the folder it is no help.
-A journal holds paths relative to the root, and no old value unless a crosswalk is written (its rows
-stand in the lines, since nothing else has them after patching). Its mode is 0600, and it is gone
-when the run is. Its writer holds a lock on it: one without is left over.
+with little endian integers. The CRC tells a journal that was cut off, or in which a power cut has
+left holes, from a whole one; against whoever may write into the folder it is no help.
+
+It holds paths relative to the root, and no old value unless a crosswalk is written (its rows stand
+in the lines, since nothing else has them after patching). Its mode is 0600, and it is gone when the
+run is. Its writer holds a lock on it: one without is left over.
 """
 
 from __future__ import annotations
