@@ -198,6 +198,25 @@ class _Meddled:
     def copy(self, *arguments: Any) -> bool:
         return self._meddle(self.real.copy, *arguments)
 
+    def plan_batch(self, *arguments: Any) -> None:
+        self._meddle_batch(self.real.plan_batch, *arguments)
+
+    def copy_batch(self, *arguments: Any) -> None:
+        self._meddle_batch(self.real.copy_batch, *arguments)
+
+    def _meddle_batch(
+        self, work: Callable[..., None], files: Any, batch: Any, *arguments: Any
+    ) -> None:
+        """One by one."""
+        *_, stop, made = arguments
+        while len(made) < len(batch) and files[len(made)] >= 0 and not stop.is_set:
+            before = len(made)
+            self.veil.tick()
+            work(files, batch, *arguments, 1)
+            self.veil.left = len(made) == before
+            if self.veil.left:
+                return
+
     def _meddle(self, work: Callable[..., bool], *arguments: Any) -> bool:
         self.veil.tick()
         done = work(*arguments)

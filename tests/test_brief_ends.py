@@ -13,7 +13,7 @@ import pytest
 from build import E
 from dcmveil import Veil
 from dcmveil.faces.journal import FOLDER
-from dcmveil.faces.records import carry_out
+from dcmveil.faces.records import Targets, carry_out
 from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.patching import MOVED
 from dcmveil.trees.run import run as run_tree
@@ -59,9 +59,9 @@ def die(*_: object) -> set[bytes]:
     os._exit(9)
 
 
-def die_half_way(root: bytes, records: bytearray, files: list[int], durable: bool) -> set[bytes]:
+def die_half_way(records: bytearray, targets: Targets, durable: bool) -> set[bytes]:
     try:
-        carry_out(root, records[: len(records) // 2], files, durable)
+        carry_out(records[: len(records) // 2], targets, durable)
     finally:
         os._exit(9)
 

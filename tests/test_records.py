@@ -8,15 +8,16 @@ import io
 import os
 import resource
 import struct
+import time
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dcmveil.faces import journal as journals
 from dcmveil.faces.journal import FOLDER, Journal
-from dcmveil.faces.records import add_done, add_edit, add_file, carry_out
+from dcmveil.faces.records import Targets, add_done, add_edit, add_file, carry_out
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 Edits = list[tuple[int, bytes]]
@@ -36,8 +37,17 @@ def journal(*files: tuple[bytes, int, Edits], over: bool = True) -> bytearray:
     return made + b"OVER" + struct.pack("<I", len(files)) + bytes(16) if over else made
 
 
+def targets_of(files: Iterable[int]) -> Targets:
+    """As they are now; each is open a second time, since a Targets closes its own."""
+    targets = Targets()
+    for file in files:
+        status = os.fstat(file)
+        targets.add(os.dup(file), status.st_size, status.st_ctime_ns)
+    return targets
+
+
 class Folder:
-    """Files of some bytes each, open for writing."""
+    """Files of some bytes each, open for writing, and planned as they are then."""
 
     def __init__(self, root: Path, *names: str, size: int = 100) -> None:
         self.path = root
@@ -47,11 +57,15 @@ class Folder:
         for name in names:
             (root / name).write_bytes(bytes(size))
             self.files[name.encode()] = os.open(root / name, os.O_RDWR)
+        # where the clock of the file system is a coarse one, what comes next is to be another time
+        time.sleep(0.01)
+        self.targets = targets_of(self.files.values())
 
     def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.targets.let_go()
         for file in self.files.values():
             os.close(file)
 
@@ -59,20 +73,11 @@ class Folder:
         return journal(*((name, self.files[name], edits[name]) for name in self.files))
 
     def carry_out(self, records: bytearray, durable: bool = False) -> set[bytes]:
-        return carry_out(self.root, records, list(self.files.values()), durable)
+        return carry_out(records, self.targets, durable)
 
     def content(self) -> dict[bytes, bytes]:
         """What the open files hold, wherever their names lead now."""
         return {name: os.pread(file, 1 << 16, 0) for name, file in self.files.items()}
-
-
-def test_no_path_is_read_up_to_a_nul(tmp_path: Path) -> None:
-    """The system would, and then it is the path of another file."""
-    with Folder(tmp_path, "a") as folder:
-        (file,) = folder.files.values()
-        with pytest.raises(ValueError, match="null byte"):
-            carry_out(folder.root, journal((b"a\0b", file, [(0, b"C")])), [file], False)
-        assert folder.content() == {b"a": bytes(100)}
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -85,7 +90,8 @@ def test_edits_are_written_in_their_order(tmp_path: Path, durable: bool) -> None
         records = folder.records(edits)
         for _ in range(2):  # twice is once
             before = bytes(records)
-            assert folder.carry_out(records, durable) == set()
+            targets = targets_of(folder.files.values())
+            assert carry_out(records, targets, durable) == set()
             assert records == before
             assert folder.content() == {
                 b"a": b"firover it".ljust(98, b"\0") + b"zz",
@@ -94,13 +100,25 @@ def test_edits_are_written_in_their_order(tmp_path: Path, durable: bool) -> None
             }
 
 
-def test_no_files(tmp_path: Path) -> None:
-    assert carry_out(os.fsencode(tmp_path), journal(), [], False) == set()
-    assert carry_out(os.fsencode(tmp_path), bytearray(), [], True) == set()
+def test_no_files() -> None:
+    assert carry_out(journal(), Targets(), False) == set()
+    assert carry_out(bytearray(), Targets(), True) == set()
 
 
 @pytest.mark.parametrize(
-    "what", ["gone", "longer", "shorter", "another file", "a link", "a folder", "no folder"]
+    "what",
+    [
+        "renamed",
+        "longer",
+        "shorter",
+        "edited",
+        "another file",
+        "a link",
+        "a folder",
+        "unlinked",
+        "linked",
+        "replaced",
+    ],
 )
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_file_that_was_moved_or_changed(tmp_path: Path, what: str, durable: bool) -> None:
@@ -111,8 +129,15 @@ def test_a_file_that_was_moved_or_changed(tmp_path: Path, what: str, durable: bo
         records = folder.records({name: [(7, b"new")] for name in folder.files})
         if what in ("longer", "shorter"):
             os.truncate(path, 101 if what == "longer" else 99)
-        elif what == "no folder":
-            path.parent.rename(tmp_path / "moved")
+        elif what == "edited":
+            path.write_bytes(bytes(100))
+        elif what == "linked":
+            os.link(path, tmp_path / "second name")
+        elif what == "unlinked":
+            path.unlink()
+        elif what == "replaced":
+            (tmp_path / "new").write_bytes(bytes(100))
+            (tmp_path / "new").rename(path)
         else:
             path.rename(tmp_path / "moved")
         if what == "another file":
@@ -126,8 +151,52 @@ def test_a_file_that_was_moved_or_changed(tmp_path: Path, what: str, durable: bo
         for name, data in folder.content().items():
             new = bytes(sizes[name]) if name == b"d/b" else bytes(7) + b"new" + bytes(90)
             assert data == new
-        if what == "another file":
+        if what in ("another file", "replaced"):
             assert path.read_bytes() == bytes(100)
+
+
+def test_a_folder_that_was_moved(tmp_path: Path) -> None:
+    """With the file that was planned in it: that is the one that is written, wherever it is."""
+    (tmp_path / "in" / "d").mkdir(parents=True)
+    with Folder(tmp_path / "in", "d/b") as folder:
+        (tmp_path / "in" / "d").rename(tmp_path / "moved")
+        Folder(tmp_path / "in" / "d", "b").__exit__()
+        assert folder.carry_out(folder.records({b"d/b": [(7, b"new")]})) == set()
+        assert (tmp_path / "moved" / "b").read_bytes() == bytes(7) + b"new" + bytes(90)
+        assert (tmp_path / "in" / "d" / "b").read_bytes() == bytes(100)
+
+
+def test_files_that_are_not_held(tmp_path: Path) -> None:
+    """They are counted, and closed at once."""
+    with Folder(tmp_path, "a", "b") as folder:
+        a, b = map(os.dup, folder.files.values())
+        targets = Targets()
+        targets.add(a, 100, 0)
+        assert (targets.count, targets.held) == (1, True)
+        os.fstat(a)
+        targets.let_go()
+        targets.add(b, 100, 0)
+        assert (targets.count, targets.held) == (2, False)
+        for file in (a, b):
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(file)
+
+
+def test_a_thousand_files(tmp_path: Path) -> None:
+    names = [f"{i}" for i in range(1000)]
+    with Folder(tmp_path, *names) as folder:
+        gone = set(names[::7])
+        for name in gone:
+            (tmp_path / name).unlink()
+        edits: dict[bytes, Edits] = {
+            name: [(0, name), (90, b"new")][: i % 3] for i, name in enumerate(folder.files)
+        }
+        assert folder.carry_out(folder.records(edits)) == {name.encode() for name in gone}
+        for i, name in enumerate(names):
+            if name not in gone:
+                start = name.encode().ljust(90, b"\0") if i % 3 else bytes(90)
+                new = b"new" if i % 3 == 2 else bytes(3)
+                assert (tmp_path / name).read_bytes() == start + new + bytes(7)
 
 
 def test_another_number_of_files(tmp_path: Path) -> None:
@@ -136,25 +205,23 @@ def test_another_number_of_files(tmp_path: Path) -> None:
         records = folder.records({b"a": edits, b"b": edits})
         a, b = folder.files.values()
         for files in ([], [a], [a, b, b]):
+            targets = targets_of(files)
             with pytest.raises(ValueError, match="record"):
-                carry_out(folder.root, records, files, False)
-        with pytest.raises(TypeError):
-            carry_out(folder.root, records, [a, None], False)  # type: ignore[list-item]
+                carry_out(records, targets, False)
+            targets.let_go()
 
 
-@pytest.mark.parametrize("how", ["closed", "read-only"])
-def test_a_file_that_cannot_be_written(tmp_path: Path, how: str) -> None:
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with Folder(tmp_path, "a", "b") as folder:
         records = folder.records({name: [(7, b"new")] for name in folder.files})
         a = folder.files[b"a"]
         wrong = os.open(tmp_path / "b", os.O_RDONLY)
-        if how == "closed":
-            os.close(wrong)
+        targets = targets_of([a, wrong])
+        os.close(wrong)
         with pytest.raises(OSError, match="Bad file") as caught:
-            carry_out(folder.root, records, [a, wrong], False)
+            carry_out(records, targets, False)
         assert caught.value.errno == errno.EBADF
-        if how != "closed":
-            os.close(wrong)
+        targets.let_go()
         assert folder.content() == {b"a": bytes(7) + b"new" + bytes(90), b"b": bytes(100)}
 
 
@@ -171,8 +238,10 @@ def test_a_full_disk() -> None:
     """A device that is always full."""
     file = os.open("/dev/full", os.O_RDWR)
     records = journal((b"full", file, [(0, b"new")]))
+    targets = targets_of([file])
     with pytest.raises(OSError, match="No space left") as caught:
-        carry_out(b"/dev", records, [file], False)
+        carry_out(records, targets, False)
+    targets.let_go()
     assert caught.value.errno == errno.ENOSPC
     os.close(file)
 
@@ -184,9 +253,9 @@ EDITS: dict[bytes, Edits] = {
 }
 
 
-def carried_out(records: bytes, identities: dict[bytes, bytes]) -> tuple[dict[bytes, bytes], bool]:
+def carried_out(records: bytes) -> tuple[dict[bytes, bytes], bool]:
     """What the two files hold afterwards, and whether the records were whole. Of a file only those
-    edits that are whole are written, in their order."""
+    edits that are whole are written, in their order; which file it is the order says."""
     files = {name: bytearray(100) for name in EDITS}
     at = 0
 
@@ -201,14 +270,11 @@ def carried_out(records: bytes, identities: dict[bytes, bytes]) -> tuple[dict[by
         for name in EDITS:
             if take(4) != b"FILE":
                 raise ValueError
-            relative = take(int.from_bytes(take(2), "little"))
-            target = files[name] if take(16) == identities.get(relative) else None
+            take(int.from_bytes(take(2), "little") + 16)
             while records[at : at + 4] == b"EDIT":
                 take(4)
                 offset, n = struct.unpack("<QI", take(12))
-                data = take(n)
-                if target is not None:
-                    target[offset : offset + n] = data
+                files[name][offset : offset + n] = take(n)
             if take(4) != b"DONE":
                 raise ValueError
             take(int.from_bytes(take(4), "little"))
@@ -220,17 +286,17 @@ def carried_out(records: bytes, identities: dict[bytes, bytes]) -> tuple[dict[by
 
 
 def check(folder: Folder, records: bytearray) -> None:
-    identities = {}
-    for name, file in folder.files.items():
+    for file in folder.files.values():
         os.ftruncate(file, 0)
         os.ftruncate(file, 100)
-        identities[name] = struct.pack("<QQ", os.fstat(file).st_ino, 100)
-    files, whole = carried_out(bytes(records), identities)
+    targets = targets_of(folder.files.values())
+    files, whole = carried_out(bytes(records))
     if whole:
-        folder.carry_out(records)
+        assert carry_out(records, targets, False) == set()
     else:
         with pytest.raises((ValueError, OSError)):
-            folder.carry_out(records)
+            carry_out(records, targets, False)
+    targets.let_go()
     assert folder.content() == files
 
 

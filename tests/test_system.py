@@ -14,7 +14,7 @@ import pytest
 
 from dcmveil import FileError
 from dcmveil.faces.files import publish
-from dcmveil.faces.system import close_batch, open_batch, open_regular, rename_batch, rename_new
+from dcmveil.faces.system import OpenFiles, open_regular, rename_batch, rename_new
 from faces import environment
 from preloaded import library
 
@@ -312,38 +312,58 @@ def test_open_a_batch(tmp_path: Path, flags: int) -> None:
     batch = [bad[0], first, *bad[1:], *others, *bad]
     inside = os.fsencode(tmp_path) + b"/"
     before = len(os.listdir("/proc/self/fd"))
-    files = open_batch(inside, batch, flags, 1 << 20)
+    files = OpenFiles(inside, batch, flags, 1 << 20)
     assert len(os.listdir("/proc/self/fd")) == before + 3
     assert len(files) == len(batch)
-    for (name, reason), file in zip(batch, files, strict=True):
+    for number, (name, reason) in enumerate(batch):
         if (name, reason) in (first, *others):
-            assert os.read(file, 100) == name
-            assert fcntl.fcntl(file, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
-            assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == flags
+            assert os.read(files[number], 100) == name
+            assert fcntl.fcntl(files[number], fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+            assert fcntl.fcntl(files[number], fcntl.F_GETFL) & os.O_ACCMODE == flags
         else:
-            assert file == -1
-    close_batch(files)
-    assert files == []
+            assert files[number] == -1
+    files.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [files[number] for number in range(len(batch))] == [-1] * len(batch)
 
 
 def test_close_a_batch(tmp_path: Path) -> None:
-    """What was given away in between is not closed."""
+    """What was given away in between is not closed, what was opened later is."""
     batch = batch_of(tmp_path, ["a", "b", "c"])
-    files = open_batch(os.fsencode(tmp_path) + b"/", batch, os.O_RDONLY, 0)
+    files = OpenFiles(os.fsencode(tmp_path) + b"/", [*batch, (b"d", "")], os.O_RDONLY, 0)
     given, files[1] = files[1], -1
-    closed = [files[0], files[2]]
-    close_batch(files)
-    assert files == []
+    files[3] = os.open(tmp_path / "a", os.O_RDONLY)
+    closed = [files[0], files[2], files[3]]
+    for _ in range(2):
+        files.close()
     assert os.read(given, 100) == b"b"
     os.close(given)
     for file in closed:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(file)
-    close_batch(files)
+
+
+def test_files_that_a_batch_does_not_have(tmp_path: Path) -> None:
+    files = OpenFiles(os.fsencode(tmp_path), batch_of(tmp_path, ["a"]), os.O_RDONLY, 0)
+    for number in (-1, 1, 1 << 40):
+        with pytest.raises(IndexError):
+            files[number]
+        with pytest.raises(IndexError):
+            files[number] = -1
+    before = len(os.listdir("/proc/self/fd"))
+    del files  # a batch that nobody closed
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+@pytest.mark.parametrize("folder", ["missing", "a", ""])
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, folder: str) -> None:
+    batch = batch_of(tmp_path, ["a"])
+    files = OpenFiles(os.fsencode(tmp_path / folder) if folder else b"", batch, os.O_RDONLY, 0)
+    assert files[0] == -1
 
 
 def test_no_files_at_all(tmp_path: Path) -> None:
-    assert open_batch(os.fsencode(tmp_path) + b"/", [], os.O_RDONLY, 1 << 20) == []
+    assert len(OpenFiles(os.fsencode(tmp_path) + b"/", [], os.O_RDONLY, 1 << 20)) == 0
     assert rename_batch(os.fsencode(tmp_path) + b"/", []) == []
 
 

@@ -6,7 +6,7 @@ core than in them. `Ordinary` takes the same steps in C. Whatever else it meets,
 returns false, and the session reads that file from its start. So it raises no fault of an input and
 has no policy of its own; tests/test_ordinary.py holds the two ways together.
 """
-from cpython.bytearray cimport PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
@@ -14,16 +14,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
+from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, open as c_open
 from posix.stat cimport fstat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from posix.unistd cimport SEEK_SET, lseek
+from posix.unistd cimport SEEK_SET, close as c_close, lseek, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.spans cimport next_difference, span_in, texts_in
 from dcmveil.state cimport Machine
-from dcmveil.faces.records cimport add_changed, add_done, add_file
-from dcmveil.faces.system cimport read_at, write_on
+from dcmveil.faces.records cimport Targets, add_changed, add_done, add_file
+from dcmveil.faces.system cimport O_NOFOLLOW, Opened, OpenFiles, changed_ns, path_of, read_at, write_on
 
 from dcmveil.errors import DicomError
 from dcmveil.report import Report
@@ -33,11 +34,18 @@ cdef enum:
     SHORT = 8 << 10             # bytes that hold most headers
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
-    EDITS_LIMIT = 1 << 20       # bytes of one file in the journal; more goes by way of its file
+    RECORDS_LIMIT = 1 << 20     # bytes of a journal; more goes by way of its file
     # of the text that add_line() makes
     UID_MOST = 64               # PS3.5 section 9.1
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
     SECONDS_MOST = 64
+
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+cdef struct Output:
+    int file                    # -1: not open yet
+    const char *path            # of a new file; NULL: it is open
 
 NOTHING_COUNTED = {"short": 0, "vanished": 0, "foreign": 0}
 
@@ -110,12 +118,102 @@ cdef class Ordinary:
     def plan(self, int file, bytes relative, bytearray records) -> bool:
         """Add to the records of a journal the file and an edit for each span that changes. False:
         it is not ordinary, and the records may have got some that are worth nothing."""
-        cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + EDITS_LIMIT
+        return fstat(file, &self.status) == 0 and self._plan(file, relative, records)
+
+    def copy(self, int src, int dst, kernel) -> bool:
+        """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
+        to position and returns how many. False: it is not ordinary, and dst may hold a part."""
+        cdef Output output = Output(dst, NULL)
+        return fstat(src, &self.status) == 0 and self._copy(src, &output, kernel)
+
+    def plan_batch(self, OpenFiles files, list batch, journal, counts, stop, list made,
+                   Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
+        """plan() for the files of a batch from the `len(made)`-th on, until one is not ordinary, the
+        journal is full, `stop` is set or `made` has got `most`. The others are in the journal,
+        which closes them, and in `made` each has a Brief."""
+        cdef bytearray records = journal.records
+        cdef Targets targets = journal.targets
+        cdef Opened *one
+        cdef Py_ssize_t start
+        cdef bint done
+        most = min(most, len(batch) - len(made)) + len(made)
+        while len(made) < most and not stop.is_set:
+            one = files.at(len(made))
+            if one.file < 0:
+                return
+            relative = <bytes?>batch[len(made)][0]
+            start = PyByteArray_GET_SIZE(records)
+            self.status = one.status
+            done = False
+            try:
+                if self._plan(one.file, relative, records):
+                    if not (counts.rest and self._is_alike()):
+                        counts.look()
+                    self.add_line(records, counts.start, counts.rest)
+                    done = PyByteArray_GET_SIZE(records) <= RECORDS_LIMIT
+            finally:
+                if not done:
+                    PyByteArray_Resize(records, start)
+            if not done:
+                return
+            targets.add_target(one.file, self.size, changed_ns(&one.status))
+            one.file = -1
+            made.append((relative, b"", b"", self.size, counts.warnings))
+
+    def copy_batch(self, OpenFiles files, list batch, temporary_of, names, kernel, finish,
+                   counts, stop, list made, Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
+        """copy() for the files of a batch, in the same way. temporary_of(path) is the path of the
+        output, names.name(self, path) its name; finish(src, dst) is called for what was written, if
+        it is not None. In `made` each has a Brief."""
+        cdef Opened *one
+        most = min(most, len(batch) - len(made)) + len(made)
+        while len(made) < most and not stop.is_set:
+            one = files.at(len(made))
+            if one.file < 0:
+                return
+            relative = <bytes?>batch[len(made)][0]
+            if fstat(one.file, &self.status) != 0:  # it may have grown since
+                return
+            temporary = <bytes?>temporary_of(relative)
+            if not self._copy_to(one.file, temporary, kernel, finish):
+                return
+            try:
+                if not (counts.rest and self._is_alike()):
+                    counts.look()
+                name = names.name(self, relative)
+                made.append((relative, temporary, name, self.size, counts.warnings))
+            except BaseException:
+                unlink(path_of(temporary))
+                raise
+
+    cdef bint _copy_to(self, int src, bytes path, kernel, finish) except -1:
+        """copy() into a new file. False: it is not ordinary, or could not be written; then there is
+        no such file, unless there was one before."""
+        cdef Output output = Output(-1, path_of(path))
+        cdef bint done = False
+        cdef int failed = 0
+        try:
+            done = self._copy(src, &output, kernel)
+            if done and finish is not None:
+                finish(src, output.file)
+        except BaseException:
+            done = False
+            raise
+        finally:
+            if output.file >= 0:
+                with nogil:
+                    failed = c_close(output.file)
+                if failed or not done:
+                    unlink(output.path)
+        return done and not failed
+
+    cdef bint _plan(self, int file, bytes relative, bytearray records) except -1:
+        cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + RECORDS_LIMIT
         cdef uint64_t at
         cdef size_t settled
         cdef int status
         try:
-            if not self._begin(file) or self.status.st_nlink > 1:
+            if self.status.st_nlink > 1 or not self._begin(file):
                 return False
             add_file(records, relative, self.status.st_ino, self.size)
             while True:
@@ -133,16 +231,13 @@ cdef class Ordinary:
         except DicomError:
             return False
 
-    def copy(self, int src, int dst, kernel) -> bool:
-        """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
-        to position and returns how many. False: it is not ordinary, and dst may hold a part.
-
-        What stays as it is goes through the kernel in long pieces: bulk, and the headers between
+    cdef bint _copy(self, int src, Output *output, kernel) except -1:
+        """What stays as it is goes through the kernel in long pieces: bulk, and the headers between
         the fragments of encapsulated pixel data, which lie at the same place in the output."""
         cdef Machine *m = self.rewriter.machine
         cdef uint64_t start = 0, end    # of what is equal in both, and not copied yet
         cdef size_t settled
-        cdef int status, failed
+        cdef int status
         try:
             if not self._begin(src):
                 return False
@@ -152,17 +247,15 @@ cdef class Ordinary:
                 settled = self._settled()
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
-                    if not self._copy_range(src, dst, kernel, start, m.base):
+                    if not self._copy_range(src, output, kernel, start, m.base):
                         return False
-                    with nogil:
-                        failed = write_on(dst, self.window, settled)
-                    if failed:
+                    if not self._write(output, settled):
                         return False    # the other way will fail too, and say why
                     start = end
                 if status == _m.SKIP:
                     end += m.skip
                 if end - start >= COPY_LEAST or status == _m.DONE:
-                    if not self._copy_range(src, dst, kernel, start, end):
+                    if not self._copy_range(src, output, kernel, start, end):
                         return False
                     start = end
                 if status == _m.DONE:
@@ -187,6 +280,14 @@ cdef class Ordinary:
 
     @property
     def alike(self) -> bool:
+        return self._is_alike()
+
+    @property
+    def changed_ns(self) -> int:
+        """When its status changed."""
+        return changed_ns(&self.status)
+
+    cdef bint _is_alike(self) except -1:
         cdef const Machine *m = self.rewriter.machine
         return (memcmp(self.like_counts + 1, m.counts + 1, sizeof(self.like_counts) - 8) == 0
                 and memcmp(self.like_notes, m.notes, sizeof(self.like_notes)) == 0
@@ -219,14 +320,23 @@ cdef class Ordinary:
         report.transfer_syntax = self.syntax
         return report
 
-    cdef bint _copy_range(self, int src, int dst, kernel, uint64_t start, uint64_t end) except -1:
-        """Whether all of it went to the end of dst."""
+    cdef bint _write(self, Output *output, size_t n) except -1:
+        """Whether the first n bytes of the window went to the end of the output."""
+        cdef bint done
+        with nogil:
+            done = _is_open(output) and write_on(output.file, self.window, n) == 0
+        return done
+
+    cdef bint _copy_range(
+        self, int src, Output *output, kernel, uint64_t start, uint64_t end
+    ) except -1:
+        """Whether all of it went to the end of the output."""
         if start == end:
             return True
-        if lseek(src, start, SEEK_SET) < 0:
+        if not _is_open(output) or lseek(src, start, SEEK_SET) < 0:
             return False
         while start < end:
-            n = kernel(src, dst, end - start)
+            n = kernel(src, output.file, end - start)
             if n == 0:
                 return False
             start += <uint64_t>n
@@ -235,13 +345,13 @@ cdef class Ordinary:
     # -- steps -------------------------------------------------------------------------------
 
     cdef bint _begin(self, int file) except -1:
-        """Read the start of a file and look ahead to the barrier. Whether it is ordinary up to
-        there; then the rewriter stands at its first byte."""
+        """Read the start of a file, whose status is known, and look ahead to the barrier. Whether it
+        is ordinary up to there; then the rewriter stands at its first byte."""
         self.file = file
         self.begun = _now()
-        if fstat(file, &self.status) != 0 or <uint64_t>self.status.st_size > self.size_limit:
-            return False
         self.size = self.status.st_size
+        if self.size > self.size_limit:
+            return False
         if self.size <= self.head or self.ask == self.head:
             return self._look_ahead(self.head)
         if self._look_ahead(self.ask):
@@ -404,6 +514,15 @@ cdef class Ordinary:
         self.instance = self.instance or ""
         self.uid_counts = self.uids.take_counts() if self._are_uids_counted() else None
         return True
+
+
+cdef bint _is_open(Output *output) noexcept nogil:
+    """Made where there was none."""
+    if output.file < 0:
+        output.file = c_open(
+            output.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666
+        )
+    return output.file >= 0
 
 
 def first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance) -> bytes:

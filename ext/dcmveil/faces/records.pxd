@@ -1,5 +1,22 @@
 """Records of a journal, as they are written (see records.pyx)."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef struct Target:
+    int file
+    uint64_t size               # when it was planned
+    int64_t changed_ns
+    bint refused                # it was no longer as it was planned
+
+
+cdef class Targets:
+    cdef readonly Py_ssize_t count
+    cdef readonly bint held
+    cdef Target *_all           # owned
+    cdef Py_ssize_t _room
+    cdef int add_target(self, int file, uint64_t size, int64_t changed_ns) except -1
+
+
 
 cpdef int add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1
 cpdef int add_done(bytearray records, bytes line) except -1

@@ -4,14 +4,15 @@ memory. What they mean, and how they are read back from a file, stands in faces/
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EINVAL, errno
-from libc.stddef cimport size_t
-from libc.stdint cimport UINT16_MAX, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.errno cimport errno
+from libc.stddef cimport ptrdiff_t, size_t
+from libc.stdint cimport UINT16_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
-from posix.stat cimport lstat, struct_stat
-from posix.unistd cimport fsync
+from posix.stat cimport fstat, struct_stat
+from posix.unistd cimport close as c_close, fsync
 
-from dcmveil.faces.system cimport path_of, write_at
+from dcmveil.faces.system cimport changed_ns, write_at
 from dcmveil.wire cimport load16, load32, load64
 
 
@@ -63,67 +64,122 @@ cdef char *_add(bytearray records, size_t n) except NULL:
     return PyByteArray_AS_STRING(records) + at
 
 
-def carry_out(bytes root, bytearray records, list files, bint durable) -> set[bytes]:
-    """Write the edits of whole records into the open files that they are of, in their order. The
-    relative paths that come back no longer lead to the file that was planned, or its length is
-    another one; those were not touched. Raises OSError, and ValueError for what are no records of
-    so many files."""
-    cdef const uint8_t *at = <const uint8_t *>PyByteArray_AS_STRING(records)
-    cdef const uint8_t *end = at + PyByteArray_GET_SIZE(records)
-    cdef const uint8_t *edits
-    cdef int file
-    cdef bint there
-    cdef uint32_t n
+cdef class Targets:
+    """The files that the records of a journal are of: open, and as they were when they were planned.
+
+    count  files that were added
+    held   they are still open; those that are added later are closed at once
+    """
+
+    def __cinit__(self):
+        self.held = True
+
+    def __dealloc__(self):
+        self.let_go()
+        free(self._all)
+
+    def add(self, int file, uint64_t size, int64_t changed_ns) -> None:
+        """The next file, of that size, whose status changed at that time; from here on it is closed
+        here."""
+        self.add_target(file, size, changed_ns)
+
+    cdef int add_target(self, int file, uint64_t size, int64_t changed_ns) except -1:
+        cdef Target *grown
+        if not self.held:
+            c_close(file)
+            self.count += 1
+            return 0
+        if self.count == self._room:
+            grown = <Target *>realloc(self._all, (2 * self._room + 8) * sizeof(Target))
+            if grown == NULL:
+                raise MemoryError
+            self._all = grown
+            self._room = 2 * self._room + 8
+        self._all[self.count] = Target(file, size, changed_ns, False)
+        self.count += 1
+        return 0
+
+    def let_go(self) -> None:
+        if self.held:
+            for number in range(self.count):
+                c_close(self._all[number].file)
+        self.held = False
+
+
+def carry_out(bytearray records, Targets targets, bint durable) -> set[bytes]:
+    """Write the edits of whole records into the files that they are of, in their order. The
+    relative paths that come back were renamed, unlinked or changed since they were planned; those
+    were not touched. Raises OSError, and ValueError for what are no records of so many files."""
+    cdef const uint8_t *start = <const uint8_t *>PyByteArray_AS_STRING(records)
+    cdef const uint8_t *end = start + PyByteArray_GET_SIZE(records)
+    cdef const uint8_t *at = start
+    cdef const uint8_t *path
+    cdef Target *target
+    cdef Py_ssize_t number = 0
+    with nogil:
+        while number < targets.count and at != NULL:
+            at = _carry_out_one(&targets._all[number], at, end, durable)
+            number += 1
+    if at == NULL and errno:
+        PyErr_SetFromErrno(OSError)
+    if at == NULL or (at != end and (end - at < 4 or memcmp(at, b"OVER", 4) != 0)):
+        raise ValueError("these are not the records of so many files")
+    return _refused(start, targets)
+
+
+cdef set[bytes] _refused(const uint8_t *at, Targets targets):
+    """The paths of those that were not touched, in records that are whole."""
+    cdef uint16_t n
     refused = set()
-    for target in files:
-        file = target
-        if end - at < 6 or memcmp(at, b"FILE", 4) != 0:
-            raise ValueError("no record of a file")
-        relative = _path_in(at, end)
-        there = _is_there(root + b"/" + relative, at + 6 + len(<bytes>relative))
-        edits = at + 22 + len(<bytes>relative)
-        with nogil:
-            at = _write_edits(file if there else -1, edits, end)
-        if at == NULL:
-            PyErr_SetFromErrno(OSError)
-        if end - at < 8 or memcmp(at, b"DONE", 4) != 0:
-            raise ValueError("a record has no end")
-        n = load32(at + 4, False)
-        if <size_t>(end - at) - 8 < n:
-            raise ValueError("a record has no end")
-        at += 8 + <size_t>n
-        if not there:
-            refused.add(relative)
-        elif durable and fsync(file) != 0:
-            PyErr_SetFromErrno(OSError)
-    if at != end and (end - at < 4 or memcmp(at, b"OVER", 4) != 0):
-        raise ValueError("there are more records than files")
+    for number in range(targets.count):
+        n = load16(at + 4, False)
+        if targets._all[number].refused:
+            refused.add(PyBytes_FromStringAndSize(<const char *>at + 6, n))
+        at += 22 + n
+        while memcmp(at, b"EDIT", 4) == 0:
+            at += 16 + <size_t>load32(at + 12, False)
+        at += 8 + <size_t>load32(at + 4, False)
     return refused
 
 
-cdef bytes _path_in(const uint8_t *at, const uint8_t *end):
-    cdef uint16_t n = load16(at + 4, False)
-    if end - at < 22 + n:
-        raise ValueError("no record of a file")
-    return PyBytes_FromStringAndSize(<const char *>at + 6, n)
+cdef const uint8_t *_carry_out_one(
+    Target *target, const uint8_t *at, const uint8_t *end, bint durable
+) noexcept nogil:
+    """Where the records of the next file begin; NULL and errno: they could not be carried out, 0:
+    these are not whole."""
+    errno = 0
+    if end - at < 6 or memcmp(at, b"FILE", 4) != 0:
+        return NULL
+    if end - at < 22 + <ptrdiff_t>load16(at + 4, False):
+        return NULL
+    at += 22 + load16(at + 4, False)
+    target.refused = not _is_as_planned(target)
+    at = _write_edits(-1 if target.refused else target.file, at, end)
+    if at == NULL or end - at < 8 or memcmp(at, b"DONE", 4) != 0:
+        return NULL
+    if <size_t>(end - at) - 8 < load32(at + 4, False):
+        return NULL
+    if durable and not target.refused and fsync(target.file) != 0:
+        return NULL
+    return at + 8 + load32(at + 4, False)
 
 
-cdef bint _is_there(bytes path, const uint8_t *identity) except -1:
-    """Whether a file of this inode and size has that name."""
+cdef bint _is_as_planned(const Target *target) noexcept nogil:
+    """Whether nothing has happened to it. A rename, a link or an edit changes the time of the
+    status change; that costs a fraction of looking where its path leads."""
     cdef struct_stat status
-    if lstat(path_of(path), &status) != 0:
-        return False
-    return (<uint64_t>status.st_ino == load64(identity)
-            and <uint64_t>status.st_size == load64(identity + 8))
+    return (fstat(target.file, &status) == 0 and status.st_nlink != 0
+            and <uint64_t>status.st_size == target.size and changed_ns(&status) == target.changed_ns)
 
 
 cdef const uint8_t *_write_edits(int file, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """Where the edits of a record end; NULL and errno: they could not be written."""
+    """Where the edits of a record end; NULL and errno: they could not be written, 0: one is not
+    whole."""
     cdef uint32_t n
     while end - at >= 16 and memcmp(at, b"EDIT", 4) == 0:
         n = load32(at + 12, False)
         if <size_t>(end - at) - 16 < n:
-            errno = EINVAL
+            errno = 0
             return NULL
         if file >= 0 and write_at(file, at + 16, n, load64(at + 4)) != 0:
             return NULL

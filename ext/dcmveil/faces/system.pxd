@@ -2,7 +2,38 @@
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from posix.stat cimport struct_stat
 from posix.unistd cimport pread, pwrite, write
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <stdint.h>
+    #include <sys/stat.h>
+    static inline int64_t dcmveil_changed_ns(const struct stat *status) {
+    #if defined(__APPLE__)
+        const struct timespec *time = &status->st_ctimespec;
+    #else
+        const struct timespec *time = &status->st_ctim;
+    #endif
+        return (int64_t) time->tv_sec * 1000000000 + time->tv_nsec;
+    }
+    """
+    const int O_NOFOLLOW
+    # When a status changed.
+    int64_t changed_ns "dcmveil_changed_ns"(const struct_stat *status) nogil
+
+
+cdef struct Opened:
+    const char *path        # borrowed while they are opened; NULL: not taken
+    int file                # -1: not open
+    struct_stat status      # of a file that was opened with its batch
+
+
+cdef class OpenFiles:
+    cdef Opened *_files     # owned
+    cdef Py_ssize_t count
+    cdef Opened *at(self, Py_ssize_t number) except NULL
 
 
 cdef inline int64_t read_at(int file, uint8_t *into, size_t n, uint64_t offset) noexcept nogil:

@@ -2,19 +2,20 @@
 
 For a file of some kilobytes those objects take as long as the kernel does.
 """
-from cpython.bytes cimport PyBytes_AsStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOSYS, ENXIO, errno
+from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open as c_open
+from libc.stdlib cimport free, malloc
+from libc.string cimport strlen
+from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
 from posix.stat cimport S_ISREG, fstat, struct_stat
 from posix.unistd cimport close as c_close
 
 import os
 
 from dcmveil.errors import FileError
-
-cdef int NOFOLLOW = os.O_NOFOLLOW
 
 cdef extern from *:
     """
@@ -47,6 +48,7 @@ cdef extern from *:
     #endif
     }
     """
+    int openat(int place, const char *path, int flags, ...) nogil
     int dcmveil_rename_new(const char *old, const char *fresh) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
@@ -58,7 +60,7 @@ def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
     cdef const char *name = path_of(encoded)
     cdef struct_stat status
     cdef int file
-    flags |= O_NONBLOCK | O_CLOEXEC | (0 if follow else NOFOLLOW)
+    flags |= O_NONBLOCK | O_CLOEXEC | (0 if follow else O_NOFOLLOW)
     while True:
         with nogil:
             file = c_open(name, flags)
@@ -113,34 +115,78 @@ def rename_batch(bytes folder, batch) -> list[int]:
     return left
 
 
-def open_batch(bytes folder, list batch, int flags, uint64_t ahead) -> list[int]:
-    """Open the files of a batch of (path in the folder, why it is not taken or ""), and tell the
-    kernel that the first `ahead` bytes of each are read soon, so that a disk may begin. -1 for
-    what is not taken or cannot be opened: the reason is met again when it is its turn."""
-    cdef int file
-    files = []
-    for relative, reason in batch:
-        file = -1
-        if not reason:
-            try:
-                file = open_regular(folder + <bytes?>relative, flags)
-            except (OSError, FileError, ValueError):
-                pass
-            else:
-                with nogil:
-                    dcmveil_will_need(file, ahead)
-        files.append(file)
-    return files
+cdef class OpenFiles:
+    """The files of a batch of (path in the folder, why it is not taken or ""), opened together and
+    closed together; numbered as there.
+
+    The kernel is told that the first `ahead` bytes of each are read soon, so that a disk may begin.
+    What is not taken or cannot be opened stays closed: the reason is met again when it is its turn.
+    """
+
+    def __cinit__(self, bytes folder, list batch, int flags, uint64_t ahead):
+        cdef Py_ssize_t count = len(batch)
+        cdef const char *name = path_of(folder)
+        cdef int place
+        self._files = <Opened *>malloc(max(count, 1) * sizeof(Opened))
+        if self._files == NULL:
+            raise MemoryError
+        for relative, reason in batch:
+            self._files[self.count].path = NULL if reason else _path_or_null(relative)
+            self._files[self.count].file = -1
+            self.count += 1
+        flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+        with nogil:
+            place = c_open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            if place >= 0:
+                for number in range(count):
+                    _open_at(place, &self._files[number], flags, ahead)
+                c_close(place)
+
+    def __dealloc__(self):
+        self.close()
+        free(self._files)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, Py_ssize_t number) -> int:
+        """The file descriptor, -1: it is not open. Raises IndexError."""
+        return self.at(number).file
+
+    def __setitem__(self, Py_ssize_t number, int file) -> None:
+        """One that was opened later, or -1: somebody else closes it. Raises IndexError."""
+        self.at(number).file = file
+
+    def close(self) -> None:
+        for number in range(self.count):
+            if self._files[number].file >= 0:
+                c_close(self._files[number].file)
+                self._files[number].file = -1
+
+    cdef Opened *at(self, Py_ssize_t number) except NULL:
+        if not 0 <= number < self.count:
+            raise IndexError("a batch has no such file")
+        return &self._files[number]
 
 
-def close_batch(list files) -> None:
-    """Close what was opened, and forget it."""
-    cdef int file
-    for one in files:
-        file = one
-        if file >= 0:
-            c_close(file)
-    files.clear()
+cdef const char *_path_or_null(bytes path) noexcept:
+    """NULL where a NUL stands in it."""
+    cdef const char *name = PyBytes_AS_STRING(path)
+    return name if strlen(name) == <size_t>len(path) else NULL
+
+
+cdef void _open_at(int place, Opened *one, int flags, uint64_t ahead) noexcept nogil:
+    """A regular file or nothing."""
+    if one.path == NULL:
+        return
+    one.file = openat(place, one.path, flags)
+    if one.file < 0:
+        return
+    if fstat(one.file, &one.status) != 0 or not S_ISREG(one.status.st_mode):
+        c_close(one.file)
+        one.file = -1
+        return
+    dcmveil_will_need(one.file, ahead)
 
 
 cdef const char *path_of(bytes path) except NULL:

@@ -28,8 +28,8 @@ import os
 
 from ..errors import DcmveilError, FileError
 from .files import remove, sync_folder
-from .records import add_done, add_edit, add_file, carry_out
-from .system import close_batch, open_regular
+from .records import Targets, add_done, add_edit, add_file, carry_out
+from .system import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
-_BUFFER = 1 << 20
+BUFFER = 1 << 20  # bytes of a journal that stay in memory
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
 
@@ -48,24 +48,29 @@ class JournalError(DcmveilError):
 
 class Journal:
     """One batch being planned, then carried out. It becomes a file when it is committed, or larger
-    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace.
+    than BUFFER. Close it in any case: then an uncommitted one leaves no trace.
 
     records  those that are not in the file yet; FILE and EDIT may be added from outside
+    targets  files that were planned to their end. They are held open, so that nothing has to be
+             opened and read again, as long as all the records fit into the buffer
     """
 
     def __init__(self, path: bytes) -> None:
         self.path = path
         self.records = bytearray()
-        self.count = 0  # of files that were planned to their end
+        self.targets = Targets()
         self._file = -1
         self._committed = False
         self._written = 0  # bytes of the file that count
         self._start = 0  # of the record at hand, from the start of the journal
         self._crc = 0  # of what is in the file
         self._crc_before = 0  # without the record at hand
-        # Open files, so that nothing has to be opened and read again; None once the records do not
-        # fit into the buffer.
-        self._targets: list[int] | None = []
+        self._status: os.stat_result | None = None  # of the file at hand
+
+    @property
+    def count(self) -> int:
+        """Files that were planned to their end."""
+        return self.targets.count
 
     def start(self) -> None:
         """The next file of the batch: begin() follows, or records from outside."""
@@ -73,28 +78,27 @@ class Journal:
 
     def begin(self, relative: bytes, status: os.stat_result) -> None:
         self.start()
+        self._status = status
         add_file(self.records, relative, status.st_ino, status.st_size)
 
     def edit(self, offset: int, new: bytes) -> None:
         add_edit(self.records, offset, new)
-        if len(self.records) > _BUFFER:
+        if len(self.records) > BUFFER:
             self._spill()
 
     def end(self, file: int, line: bytes) -> None:
         """The file was understood to its end; `line` tells what is reported once it is patched.
         From here on the journal closes `file`."""
         add_done(self.records, line)
-        self.take(file)
+        assert self._status is not None
+        self.take(file, self._status.st_size, self._status.st_ctime_ns)
 
-    def take(self, file: int) -> None:
-        """The same where the records, up to the line, were added from outside."""
-        if self._targets is None:
-            os.close(file)
-        else:
-            self._targets.append(file)
-        if len(self.records) > _BUFFER:
+    def take(self, file: int, size: int, changed_ns: int) -> None:
+        """The same where the records, with the line, were added from outside: of a file of that
+        size, whose status changed at that time."""
+        if len(self.records) > BUFFER:
             self._spill()
-        self.count += 1
+        self.targets.add(file, size, changed_ns)
 
     def forget(self) -> None:
         """The file at hand is refused: nothing of it is kept."""
@@ -120,32 +124,27 @@ class Journal:
     def carry_out(self, root: bytes, durable: bool) -> set[bytes]:
         """Write the edits into the files of the batch. Those that come back were moved or changed
         since they were planned, and were not touched."""
-        if self._targets is not None:
-            return carry_out(root, self.records, self._targets, durable)
+        if self.targets.held:
+            return carry_out(self.records, self.targets, durable)
         refused: set[bytes] = set()
-        with open(self._file, "rb", _BUFFER, closefd=False) as file:
+        with open(self._file, "rb", BUFFER, closefd=False) as file:
             file.seek(0)
             for _ in _carry_out(file, root, durable, refused):
                 pass
         return refused
 
     def close(self) -> None:
-        self._close_targets()
+        self.targets.let_go()
         if self._file >= 0:
             if not self._committed:
                 discard(self.path)  # nothing was touched
             os.close(self._file)
             self._file = -1
 
-    def _close_targets(self) -> None:
-        if self._targets is not None:
-            close_batch(self._targets)
-        self._targets = None
-
     def _spill(self) -> None:
         """Out of memory into the file. Where that fails, forget() leaves what was before the record
         at hand, wherever it is, and it is carried out from the file."""
-        self._close_targets()
+        self.targets.let_go()
         before = self._start - self._written  # bytes of records that stay whatever comes
         if before >= 0:
             self._put(self.records[:before])
@@ -242,7 +241,7 @@ def recover_batch(
 def _abandoned(path: bytes) -> BinaryIO | None:
     """A journal, locked; None if its writer is alive, or another run was faster."""
     try:
-        file = open(open_regular(path), "rb", _BUFFER)
+        file = open(open_regular(path), "rb", BUFFER)
     except FileNotFoundError:
         return None
     try:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from ..core import Trace
     from ..errors import NotDicomError
     from ..faces.names import Names
+    from ..faces.system import OpenFiles
     from ..report import Report
     from ..session import Session, Watch
     from ..verify import Checker
-    from .record import Brief, Result, Results
+    from .record import Brief, Counts, Result, Results
     from .run import Options
     from .tasks import Veils
     from .walk import Found
@@ -41,15 +42,24 @@ class CopyTask(Task):
         self.start_of_temporary = os.path.join(target, b".dcmveil-")
         self.kernel = KernelCopy()
         self._checker: Checker | None = None
+        to_do = options.verify or options.keep_times or options.keep_xattrs or options.durable
+        # what an output wants once it is written, None: nothing
+        self.finish = self._finish if to_do else None
 
-    def treat(self, relative: bytes) -> Result | Brief:
+    def pass_ordinary(
+        self, files: OpenFiles, batch: list[Found], counts: Counts, made: list[Result | Brief]
+    ) -> None:
+        counts.ordinary.copy_batch(
+            files, batch, self.temporary_of, self.names, self._bulk, self.finish, counts,
+            self.stop, made,
+        )  # fmt: skip
+
+    def treat(self, relative: bytes) -> Result:
         try:
             temporary, report = self._into_temporary(relative, self._rewrite)
         except DirectoryMetError:
             return self.skipped(relative, DIRECTORY)
         try:
-            if report is None and not self.each:
-                return self._brief(relative, temporary)
             result = self.rewritten(relative, report)
             assert result.report is not None
             result.temporary = temporary
@@ -58,14 +68,6 @@ class CopyTask(Task):
             remove(temporary)
             raise
         return result
-
-    def _brief(self, relative: bytes, temporary: bytes) -> Brief:
-        ordinary, counts = self.ordinary, self.counts
-        assert ordinary is not None
-        assert counts is not None
-        counts.look()
-        name = self.names.name(ordinary, relative)
-        return relative, temporary, name, ordinary.size, counts.warnings
 
     def undo(self, results: Results) -> None:
         for result in results.made:
@@ -96,7 +98,6 @@ class CopyTask(Task):
         dst = create(temporary)
         try:
             report = work(src, dst)
-            self._finish(src, dst)
         except BaseException:
             remove(temporary)
             raise
@@ -107,6 +108,7 @@ class CopyTask(Task):
     def _copy_as_it_is(self, src: int, dst: int) -> None:
         os.lseek(src, 0, os.SEEK_SET)
         self.kernel.copy_all(src, dst, self.check)
+        self._keep_status(src, dst)
 
     def _bulk(self, src: int, dst: int, n: int) -> int:
         self.check()
@@ -116,15 +118,18 @@ class CopyTask(Task):
         """None: `ordinary` has its report."""
         report = None
         if self.ordinary is None or not self.ordinary.copy(src, dst, self._bulk):
-            if self.ordinary is not None:
-                os.ftruncate(dst, 0)
-                os.lseek(dst, 0, os.SEEK_SET)
-                os.lseek(src, 0, os.SEEK_SET)
+            os.ftruncate(dst, 0)
+            os.lseek(dst, 0, os.SEEK_SET)
+            os.lseek(src, 0, os.SEEK_SET)
             session = self.session()
             report = sessions.copy(session, src, dst, self.kernel, self._wanted(session))
+        self._finish(src, dst)
+        return report
+
+    def _finish(self, src: int, dst: int) -> None:
         if self.options.verify:
             self._verify(src, dst)
-        return report
+        self._keep_status(src, dst)
 
     def _verify(self, src: int, dst: int) -> None:
         """Raises FileError if the copy is not what the input must become."""
@@ -152,7 +157,7 @@ class CopyTask(Task):
 
         return check
 
-    def _finish(self, src: int, dst: int) -> None:
+    def _keep_status(self, src: int, dst: int) -> None:
         if self.options.keep_xattrs:
             for name in os.listxattr(src):
                 if name.startswith("user."):  # others are for the system to give

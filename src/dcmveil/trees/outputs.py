@@ -74,7 +74,7 @@ class Outputs:
             result = made[number]
             if isinstance(result, tuple):
                 result = self._full(result)
-                results.replace(number, result)
+                made[number] = result
             yield result
 
     def _full(self, brief: Brief) -> Result:

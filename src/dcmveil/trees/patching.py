@@ -8,6 +8,7 @@ import os
 from ..errors import DicomError, FileError, NotDicomError
 from ..faces import patch as sessions
 from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
+from ..faces.records import add_done
 from ..faces.system import open_regular
 from .record import REWRITTEN, Result, Results, from_journal, journal_line
 from .tasks import Task
@@ -15,8 +16,9 @@ from .tasks import Task
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..faces.names import Names
+    from ..faces.system import OpenFiles
     from ..report import Report
-    from .record import Brief
+    from .record import Brief, Counts
     from .run import Options
     from .tasks import Veils
     from .walk import Found
@@ -62,7 +64,7 @@ class PatchTask(Task):
             for number, result in enumerate(results.made if refused else ()):
                 relative = _path_of(result)
                 if relative in refused:
-                    results.replace(number, self.fault(relative, FileError(MOVED)))
+                    results.made[number] = self.fault(relative, FileError(MOVED))
             results.settle()
             results.journal = path
             return results
@@ -94,8 +96,13 @@ class PatchTask(Task):
         result.fatal = True
         return result
 
-    def treat(self, relative: bytes) -> Result | Brief:
-        journal, ordinary = self._journal, self.ordinary
+    def pass_ordinary(
+        self, files: OpenFiles, batch: list[Found], counts: Counts, made: list[Result | Brief]
+    ) -> None:
+        counts.ordinary.plan_batch(files, batch, self._journal, counts, self.stop, made)
+
+    def treat(self, relative: bytes) -> Result:
+        journal = self._journal
         assert journal is not None
         try:
             file = self.open(relative)
@@ -105,26 +112,24 @@ class PatchTask(Task):
             raise
         journal.start()
         try:
-            report = None
-            if ordinary is None or not ordinary.plan(file, relative, journal.records):
+            ordinary = self.ordinary
+            if ordinary is not None and ordinary.plan(file, relative, journal.records):
+                result = self._line_of(relative, None)
+                add_done(journal.records, journal_line(self.run, result))
+                journal.take(file, ordinary.size, ordinary.changed_ns)
+            else:
                 journal.forget()
-                report = self._plan(relative, file, journal)
-            elif not self.each:
-                counts = self.counts
-                assert counts is not None
-                counts.look()
-                ordinary.add_line(journal.records, counts.start, counts.rest)
-                self.give_away()
-                journal.take(file)
-                return relative, b"", b"", ordinary.size, counts.warnings
-            result = self.rewritten(relative, report)
-            result.seconds = self.seconds()
-            line = journal_line(self.run, result)
+                result = self._line_of(relative, self._plan(relative, file, journal))
+                journal.end(file, journal_line(self.run, result))
         except BaseException:
             journal.forget()
             raise
         self.give_away()
-        journal.end(file, line)
+        return result
+
+    def _line_of(self, relative: bytes, report: Report | None) -> Result:
+        result = self.rewritten(relative, report)
+        result.seconds = self.seconds()
         return result
 
     def _plan(self, relative: bytes, file: int, journal: Journal) -> Report:

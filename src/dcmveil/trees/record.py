@@ -130,24 +130,20 @@ class Tally:
         self.bytes = size
         self.warnings: Warnings = warnings or {}
 
-    def add(self, brief: Brief, times: int = 1) -> None:
-        """-1 times: it was counted, and turns out to be no such file."""
-        _, _, _, size, warnings = brief
-        self.files += times
-        self.bytes += times * size
-        if warnings:
-            for note, count in warnings.items():
-                self.warnings[note] = self.warnings.get(note, 0) + times * count
-                if not self.warnings[note]:
-                    del self.warnings[note]
+    def add(self, briefs: list[Brief]) -> None:
+        self.files += len(briefs)
+        for _, _, _, size, warnings in briefs:
+            self.bytes += size
+            for note, count in warnings.items() if warnings else ():
+                self.warnings[note] = self.warnings.get(note, 0) + count
 
 
 class Results:
     """Those of one batch.
 
     made     in order a Result each, or a Brief
-    tally    counts the briefs
-    files    the others, once nothing is left to be done with the briefs
+    tally    counts the briefs, and
+    files    are the others, once nothing is left to be done with the briefs
     journal  of files that were patched, its path, b"" if there is none: to be discarded once they
              stand in the report
 
@@ -163,20 +159,9 @@ class Results:
         self.tally = Tally()
         self.journal = journal
 
-    def add(self, result: Result | Brief) -> None:
-        self.made.append(result)
-        if isinstance(result, tuple):
-            self.tally.add(result)
-
-    def replace(self, number: int, result: Result) -> None:
-        """Something else has become of a file."""
-        before = self.made[number]
-        if isinstance(before, tuple):
-            self.tally.add(before, -1)
-        self.made[number] = result
-
     def settle(self) -> None:
         """From here on the tally says all of the briefs."""
+        self.tally.add([result for result in self.made if isinstance(result, tuple)])
         self.files = [result for result in self.made if not isinstance(result, tuple)]
         self.made = [*self.files]
 
@@ -268,14 +253,14 @@ class Counts:
     """
 
     def __init__(self, ordinary: Ordinary, run: str) -> None:
-        self._ordinary = ordinary
+        self.ordinary = ordinary
         self.start = b'{"run":"%b","record":{"outcome":"%b",' % (run.encode(), REWRITTEN.encode())
         self.rest = b""
         self.warnings: dict[str, int] | None = None
 
     def look(self) -> None:
         """At the last file."""
-        one = self._ordinary
+        one = self.ordinary
         if not (self.rest and one.alike):
             report = one.report()
             self.rest = _rest_of(report).encode() + b',"seconds":'

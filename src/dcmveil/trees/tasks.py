@@ -8,7 +8,7 @@ import time
 
 from ..errors import DicomError, FileError, NotDicomError
 from ..faces.files import HEAD, StopError
-from ..faces.system import close_batch, open_batch, open_regular
+from ..faces.system import OpenFiles, open_regular
 from .record import FAILED, REWRITTEN, SKIPPED, Counts, Edits, Result, Results, error_of
 from .walk import AGAIN, SPECIAL, SYMLINK
 
@@ -80,11 +80,12 @@ class Task:
         self.rows: Crosswalk = []
         # where all is asked of each file, there is no ordinary one
         all_asked = options.report_edits or options.crosswalk is not None
-        self.ordinary = None if all_asked else veil.ordinary()
-        self.counts = None if self.ordinary is None else Counts(self.ordinary, veil.identity)
+        ordinary = None if all_asked else veil.ordinary()
+        # for one file at a time, or for as many of a batch as are ordinary
+        self.ordinary = ordinary if each else None
+        self.counts = None if each or ordinary is None else Counts(ordinary, veil.identity)
         self.inside = os.path.join(root, b"")
         self.start = 0.0  # when the file in hand was begun
-        self._files: list[int] = []  # of the batch, -1: not open
         self._number = 0  # of the file in hand
 
     @property
@@ -99,31 +100,48 @@ class Task:
         results = Results()
         if self.stop:
             return results
-        self._files = open_batch(self.inside, batch, self.flags, self.read_ahead)
+        self._files = OpenFiles(self.inside, batch, self.flags, self.read_ahead)
         try:
-            for self._number, (relative, reason) in enumerate(batch):
-                if self.stop.is_set:
-                    break
-                result = self._one(relative, reason)
-                if result is None:
-                    break
-                results.add(result)
-                if not isinstance(result, tuple) and result.fatal:
-                    break
+            self._go_through(batch, results)
         except BaseException:
             self.undo(results)
             raise
         finally:
-            close_batch(self._files)
+            self._files.close()
         return results
+
+    def _go_through(self, batch: list[Found], results: Results) -> None:
+        made = results.made  # one for each file that is done
+        while not self.stop.is_set:
+            if self.counts is not None:
+                try:
+                    self.pass_ordinary(self._files, batch, self.counts, made)
+                except StopError:
+                    return
+                except Exception:
+                    pass  # whatever it was, it is met again where the file is treated by itself
+            if len(made) == len(batch) or self.stop.is_set:
+                return
+            self._number = len(made)
+            result = self._one(*batch[self._number])
+            if result is None:
+                return
+            made.append(result)
+            if result.fatal:
+                return
+
+    def pass_ordinary(
+        self, files: OpenFiles, batch: list[Found], counts: Counts, made: list[Result | Brief]
+    ) -> None:
+        """Treat the files of a batch that come next, up to one that is not ordinary."""
+        raise NotImplementedError
 
     def open(self, relative: bytes) -> int:
         """The file descriptor of the input in hand, closed with its batch. Raises as open_regular
         does."""
-        file = self._files[self._number]
-        if file < 0:
-            file = self._files[self._number] = open_regular(self.inside + relative, self.flags)
-        return file
+        if self._files[self._number] < 0:
+            self._files[self._number] = open_regular(self.inside + relative, self.flags)
+        return self._files[self._number]
 
     def give_away(self) -> None:
         """Somebody else closes the input in hand."""
@@ -140,7 +158,7 @@ class Task:
         """With its worker."""
         return self.failed(relative, {"reason": "the worker process died"})
 
-    def _one(self, relative: bytes, reason: str) -> Result | Brief | None:
+    def _one(self, relative: bytes, reason: str) -> Result | None:
         """The result for one file, None: it was undone, since the run is to stop."""
         if reason:
             if reason in (SYMLINK, SPECIAL, AGAIN):
@@ -158,8 +176,7 @@ class Task:
         except Exception as error:
             _let_go(error)
             result = self.fault(relative, error)
-        if not isinstance(result, tuple):
-            result.seconds = self.seconds()
+        result.seconds = self.seconds()
         return result
 
     def seconds(self) -> float:
@@ -183,7 +200,7 @@ class Task:
         result.fatal = fatal
         return result
 
-    def treat(self, relative: bytes) -> Result | Brief:
+    def treat(self, relative: bytes) -> Result:
         raise NotImplementedError
 
     def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
