@@ -120,17 +120,18 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     last = i        # the last byte that is known to differ
     i += 1
     while gap >= NEAR and n - i >= 8 and i - last <= gap:
-        if n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
-            i += NEAR
-            while n - i >= FAR and i - last <= gap and memcmp(a + i, b + i, FAR) == 0:
-                i += FAR
-            continue
         x = load64(a + i) ^ load64(b + i)
         if x:
             if i + (ctz(x) >> 3) - last > gap:
                 break
             last = i + 7 - (clz(x) >> 3)
-        i += 8
+            i += 8
+        elif n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
+            i += NEAR
+            while n - i >= FAR and i - last <= gap and memcmp(a + i, b + i, FAR) == 0:
+                i += FAR
+        else:
+            i += 8
     if gap < NEAR or n - i < 8:
         while i < n and i - last <= gap:
             if a[i] != b[i]:

@@ -11,7 +11,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, open as c_open
@@ -38,7 +37,8 @@ cdef enum:
     # of the text that add_line() makes
     UID_MOST = 64               # PS3.5 section 9.1
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
-    SECONDS_MOST = 64
+    NUMBER_MOST = 20            # digits
+    ZERO = 48                   # the digit
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -84,7 +84,7 @@ cdef class Ordinary:
     cdef bint media_ordinary, class_ordinary
     # the file at hand
     cdef int file
-    cdef double begun           # seconds of a clock
+    cdef int64_t begun          # microseconds of a clock
     cdef struct_stat status
     cdef readonly uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
@@ -298,10 +298,15 @@ cdef class Ordinary:
     def add_line(self, bytearray records, bytes start, bytes rest) -> None:
         """The end of what plan() has added: the line of this file, which is `start`, then what it
         shares with no other, `rest`, which it shares with those that are alike, and the seconds."""
-        cdef char seconds[SECONDS_MOST]
-        cdef int n = snprintf(seconds, SECONDS_MOST, b'%.6f}}', _now() - self.begun)
+        cdef char seconds[NUMBER_MOST + 9]
+        cdef int64_t took = _now_us() - self.begun
+        cdef char *end = _put_number(seconds, took // 1_000_000, 1)
+        end[0] = b"."
+        end = _put_number(end + 1, took % 1_000_000, 6)
+        end[0] = end[1] = b"}"
         first = first_of(self.size, self.size, self.rewriter.machine.elements, self.instance)
-        add_done(records, start + first + rest + PyBytes_FromStringAndSize(seconds, n))
+        add_done(records, start + first + rest
+                 + PyBytes_FromStringAndSize(seconds, end + 2 - seconds))
 
     def report(self) -> Report:
         cdef Rewriter r = self.rewriter
@@ -348,7 +353,7 @@ cdef class Ordinary:
         """Read the start of a file, whose status is known, and look ahead to the barrier. Whether it
         is ordinary up to there; then the rewriter stands at its first byte."""
         self.file = file
-        self.begun = _now()
+        self.begun = _now_us()
         self.size = self.status.st_size
         if self.size > self.size_limit:
             return False
@@ -525,28 +530,48 @@ cdef bint _is_open(Output *output) noexcept nogil:
     return output.file >= 0
 
 
-def first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance) -> bytes:
+cpdef bytes first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance):
     """The members of a file's record (docs/trees.md) that it shares with no other, and a comma."""
     cdef char text[FIRST_MOST]
+    cdef char *at
     cdef Py_ssize_t i, length
     cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
     cdef bint plain = length <= UID_MOST
-    cdef int n
     for i in range(length if plain else 0):
         plain = plain and (b"0" <= uid[i] <= b"9" or uid[i] == b".")
-    n = snprintf(text, FIRST_MOST,
-                 b'"bytes_in":%llu,"bytes_out":%llu,"elements":%llu,"instance":"%.*s",',
-                 <unsigned long long>bytes_in, <unsigned long long>bytes_out,
-                 <unsigned long long>elements, <int>(length if plain else 0), uid)
+    at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
+    at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
+    at = _put_number(_put(at, b',"elements":', 12), elements, 1)
+    at = _put(at, b',"instance":', 12)
     if plain:
-        return PyBytes_FromStringAndSize(text, n)
+        at = _put(_put(_put(at, b'"', 1), uid, length), b'",', 2)
+        return PyBytes_FromStringAndSize(text, at - text)
     from json.encoder import encode_basestring_ascii    # a profile may put any text there
 
-    n -= len(b'"",')
-    return PyBytes_FromStringAndSize(text, n) + encode_basestring_ascii(instance).encode() + b","
+    first = PyBytes_FromStringAndSize(text, at - text)
+    return first + encode_basestring_ascii(instance).encode() + b","
 
 
-cdef double _now() noexcept:
+cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
+    """Where it ends."""
+    memcpy(to, text, n)
+    return to + n
+
+
+cdef char *_put_number(char *to, uint64_t number, int digits) noexcept:
+    """In decimal, with at least so many digits; where it ends."""
+    cdef char backwards[NUMBER_MOST]
+    cdef int n = 0
+    while number or n < digits:
+        backwards[n] = ZERO + number % 10
+        number //= 10
+        n += 1
+    for i in range(n):
+        to[i] = backwards[n - 1 - i]
+    return to + n
+
+
+cdef int64_t _now_us() noexcept:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
+    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
