@@ -5,9 +5,17 @@ cdef struct Text:       # a value field, or a part of one
     Py_ssize_t length
 
 
+cdef class Digests:
+    cdef object copy
+    cdef object update
+    cdef object digest
+
+    cdef bytes of(self, bytes text)
+
+
 cdef class UidMapper:
     cdef bytes key
-    cdef object empty_hash
+    cdef Digests digests
     cdef frozenset registered
     cdef bytes prefix               # the root and its dot
     cdef Py_ssize_t limit
@@ -30,6 +38,6 @@ cdef class UidMapper:
 
 cdef class RunMark:
     cdef bytes head                 # of every mark: what it is, and the MAC of the profile
-    cdef object start               # the hash, with what all files share
+    cdef Digests digests
 
     cdef int write(self, char *preamble, const Text *values) except -1

@@ -15,6 +15,21 @@ from dcmveil.digits cimport UUID_DIGITS, Divisor, bswap64, write_suffix
 from dcmveil.errors import UsageError
 from dcmveil.keys import ALGORITHM_VERSION, CACHE_LIMIT, check_key, keyed_hash
 
+
+cdef class Digests:
+    """Of texts that all begin with what the hash has taken in already."""
+
+    def __init__(self, hasher):
+        # looked up once: a name takes longer than some of these calls
+        self.copy = hasher.copy
+        self.update, self.digest = type(hasher).update, type(hasher).digest
+
+    cdef bytes of(self, bytes text):
+        hasher = self.copy()
+        self.update(hasher, text)
+        return self.digest(hasher)
+
+
 # -------------------------------------------------------------------------------------------- UIDs
 
 UUID_ROOT = "2.25"          # needs no registration (PS3.5 section B.2)
@@ -158,7 +173,7 @@ cdef class UidMapper:
         if fault:
             raise UsageError(f"the UID root {fault}")
         self.key = key
-        self.empty_hash = keyed_hash(key, "uid", DIGEST_BYTES)
+        self.digests = Digests(keyed_hash(key, "uid", DIGEST_BYTES))
         self.registered = registered
         self.prefix = f"{root}.".encode()
         self.limit = limit
@@ -272,16 +287,15 @@ cdef class UidMapper:
             memcpy(to, PyBytes_AS_STRING(self.prefix), at)
         if length - at < SAFE_DIGITS:
             notes[0] |= SHORT
-        hasher = self.empty_hash.copy()
+        digest = self.digests.of(uid)
         attempt = 0
         while True:
-            hasher.update(uid)
-            digest = hasher.digest()
             write_suffix(divisors, <const uint8_t *>PyBytes_AS_STRING(digest), length - at, to + at)
             if length != old.length or memcmp(to, old.start, length) != 0:
                 return length
             attempt += 1    # likely only at a length of a few digits
-            hasher = keyed_hash(self.key, "uid", DIGEST_BYTES, salt=attempt.to_bytes(2, "big"))
+            salt = attempt.to_bytes(2, "big")
+            digest = Digests(keyed_hash(self.key, "uid", DIGEST_BYTES, salt=salt)).of(uid)
 
     cdef bytes _keep(self, bytes old):
         cdef Text text = _significant(old)
@@ -363,10 +377,11 @@ cdef class RunMark:
         profile_hash = keyed_hash(key, "prof", PROFILE_MAC_BYTES)
         profile_hash.update(profile_digest)
         self.head = MARK_NAME + bytes([ALGORITHM_VERSION]) + profile_hash.digest()
-        self.start = keyed_hash(key, "mark", FILE_MAC_BYTES)
+        file_hash = keyed_hash(key, "mark", FILE_MAC_BYTES)
         _add_with_length(PyBytes_AS_STRING(shared), PyBytes_AS_STRING(profile_digest),
                          len(profile_digest))
-        self.start.update(shared)
+        file_hash.update(shared)
+        self.digests = Digests(file_hash)
 
     def make(self, bytes sop_instance_uid not None, bytes patient_id not None,
              bytes patient_name not None) -> bytes:
@@ -397,9 +412,7 @@ cdef class RunMark:
         to = PyBytes_AS_STRING(text)
         for i in range(VALUES):
             to = _add_with_length(to, values[i].start, lengths[i])
-        hasher = self.start.copy()
-        hasher.update(text)
-        digest = hasher.digest()
+        digest = self.digests.of(text)
         memcpy(preamble, PyBytes_AS_STRING(self.head), HEAD_BYTES)
         memcpy(preamble + HEAD_BYTES, PyBytes_AS_STRING(digest), FILE_MAC_BYTES)
         memset(preamble + HEAD_BYTES + FILE_MAC_BYTES, 0, PREAMBLE - HEAD_BYTES - FILE_MAC_BYTES)
