@@ -14,8 +14,8 @@ SANITIZE = os.environ.get("DCMVEIL_SANITIZE") == "1"
 FUZZ = os.environ.get("DCMVEIL_FUZZ") == "1"
 COVERAGE = os.environ.get("DCMVEIL_COVERAGE") == "1"
 
-NAMES = ["rules", "trial", "state", "content", "machine", "values", "core", "faces.system",
-         "faces.records", "faces.ordinary", "faces.pipes"]  # fmt: skip
+NAMES = ["rules", "trial", "state", "content", "machine", "values", "core", "keyed",
+         "faces.system", "faces.records", "faces.ordinary", "faces.pipes"]  # fmt: skip
 compile_args = ["-O3", "-Wall", "-Wno-unused-function", "-Wno-unreachable-code"]
 link_args: list[str] = []
 if SANITIZE or FUZZ:

@@ -20,7 +20,7 @@ from pydicom.uid import UID
 
 from dcmveil import keys
 from dcmveil.errors import DcmveilError, DicomError, KeyFileError, UsageError
-from dcmveil.keys import (
+from dcmveil.keyed import (
     BROKEN,
     FRESH,
     MARK_BYTES,
@@ -28,11 +28,8 @@ from dcmveil.keys import (
     OURS,
     RunMark,
     UidMapper,
-    format_key,
-    new_key,
-    read_key,
-    write_key,
 )
+from dcmveil.keys import format_key, new_key, read_key, write_key
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
@@ -287,10 +284,9 @@ def test_short_means_few_digits_under_a_root() -> None:
     assert mapper.take_counts() == counts(short=1)
 
 
-def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "CACHE_LIMIT", 10)
-    mapper = UidMapper(KEY, REGISTERED)
-    caches = (mapper._new, mapper._kept, mapper._noted)
+def test_the_cache_is_bounded() -> None:
+    mapper = UidMapper(KEY, REGISTERED, limit=10)
+    caches = (mapper.new, mapper.kept, mapper.noted)
     short = [b"1.2.3.%d" % number for number in range(100, 200)]  # with something to count
     safe = [b"1.2.826.0.1.3680043.1.10%d" % number for number in range(100, 200)]
     olds = [*short, *safe, *(b"\\".join(pair) for pair in pairwise(safe))]
@@ -575,16 +571,17 @@ def run_python(code: str) -> str:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys; import dcmveil.keys; print(*sys.modules)"
+    code = "import sys; import dcmveil.keyed; print(*sys.modules)"
     loaded = set(run_python(code).split())
-    assert "dcmveil.keys" in loaded
+    assert {"dcmveil.keys", "dcmveil.keyed"} <= loaded
     if "_blake2" in loaded:
         assert not loaded & {"hashlib", "_hashlib", "re", "typing", "dataclasses", "enum"}
 
 
 def test_hashlib_serves_where_blake2_is_missing() -> None:
     code = (
-        "import sys; import hashlib; sys.modules['_blake2'] = None; from dcmveil.keys import *;"
+        "import sys; import hashlib; sys.modules['_blake2'] = None;"
+        "from dcmveil.keyed import UidMapper;"
         f"print(UidMapper({KEY!r}, frozenset()).map({LONG!r}).hex(), 'hashlib' in sys.modules)"
     )
     assert run_python(code) == f"{UID_VECTORS[70].hex()} True"

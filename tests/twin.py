@@ -10,7 +10,8 @@ import re
 import zlib
 from collections.abc import Callable
 
-from dcmveil.keys import BROKEN, OTHER_PROFILE, OURS, digest_of
+from dcmveil.keyed import BROKEN, OTHER_PROFILE, OURS
+from dcmveil.keys import digest_of
 from twin_rules import BY_VR, TEXT, Answers, Rules, rows
 from twin_wire import (
     EXPLICIT,

@@ -10,7 +10,7 @@ from pathlib import Path
 from dcmveil import load_profile
 from dcmveil.codestreams import Geometry, blank_fragments
 from dcmveil.documents import blank_document
-from dcmveil.keys import RunMark, UidMapper
+from dcmveil.keyed import RunMark, UidMapper
 
 TABLES = Path(__file__).parents[1] / "src/dcmveil/profile/tables"
 

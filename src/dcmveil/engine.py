@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import core
 from .errors import DicomError
-from .keys import UUID_ROOT, RunMark, UidMapper
+from .keyed import UUID_ROOT, RunMark, UidMapper
 from .profile.model import PSEUDONYM_KINDS
 from .profile.tables_io import read_lines, read_text, rows
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from . import core
 from .engine import AUDIO_CLASSES, DICOMDIR_CLASS, SPARE_WINDOW, text_of
 from .errors import DicomError
-from .keys import BROKEN, MARK_BYTES, MARK_NAME, OTHER_PROFILE, OURS
+from .keyed import BROKEN, MARK_BYTES, MARK_NAME, OTHER_PROFILE, OURS
 from .report import Report
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ returns false, and the session reads that file from its start. So it raises no f
 has no policy of its own; tests/test_ordinary.py holds the two ways together.
 """
 from cpython.bytearray cimport PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -20,10 +20,13 @@ from posix.unistd cimport SEEK_SET, close as c_close, lseek, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
+from dcmveil.keyed cimport RunMark, Text, UidMapper
 from dcmveil.spans cimport next_difference, span_in, texts_in
-from dcmveil.state cimport Machine
+from dcmveil.state cimport Machine, Span
 from dcmveil.faces.records cimport Targets, add_changed, add_done, add_file
-from dcmveil.faces.system cimport O_NOFOLLOW, Opened, OpenFiles, changed_ns, path_of, read_at, write_on
+from dcmveil.faces.system cimport (
+    O_NOFOLLOW, Opened, OpenFiles, changed_ns, path_of, read_at, write_on
+)
 
 from dcmveil.errors import DicomError
 from dcmveil.report import Report
@@ -68,7 +71,9 @@ cdef class Ordinary:
     alike       its report is that of the file that was remembered, but for what is above (without
                 study and series)
     """
-    cdef object engine, uids
+    cdef object engine
+    cdef UidMapper uids
+    cdef RunMark mark
     cdef Rewriter rewriter
     cdef size_t gap, head, capacity
     cdef size_t ask             # bytes of the first read of a file longer than head
@@ -102,7 +107,7 @@ cdef class Ordinary:
         if head > window or head < PREAMBLE + 4:
             raise ValueError("a window that is smaller than the first read, or than a preamble")
         self.engine = engine
-        self.uids = engine.uids
+        self.uids, self.mark = engine.uids, engine.mark
         self.rewriter = Rewriter(engine.profile.rules, None)
         self.gap, self.head, self.capacity = gap, head, window
         self.ask = min(head, <size_t>SHORT)
@@ -422,13 +427,10 @@ cdef class Ordinary:
         m.encoding_told = True
         m.encoding = self.encoding
         m.known_meta_end = meta_end
-        if self._are_uids_counted():
+        if self.uids.counted():
             self.uids.take_counts()     # of an input that was left half-way
         self.patient_id = self.study = self.series = self.instance = None
         return True
-
-    cdef bint _are_uids_counted(self) except -1:
-        return self.uids.short or self.uids.vanished or self.uids.foreign
 
     cdef int _rewrite(self) except -1:
         """One step, through what the window holds."""
@@ -446,12 +448,15 @@ cdef class Ordinary:
     cdef int _mark(self) except -1:
         """The barrier is behind us: all that the mark is bound to is in the window."""
         cdef Machine *m = self.rewriter.machine
-        cdef const char *window = <const char *>self.window
-        mark = self.engine.mark.make(span_in(window, 0, self.filled, &m.sop_instance),
-                                     span_in(window, 0, self.filled, &m.patient_id),
-                                     span_in(window, 0, self.filled, &m.patient_name))
-        memcpy(self.window, PyBytes_AS_STRING(mark), PREAMBLE)
-        return 0
+        cdef Text[3] values = [self._text_of(&m.sop_instance), self._text_of(&m.patient_id),
+                               self._text_of(&m.patient_name)]
+        return self.mark.write(<char *>self.window, values)
+
+    cdef Text _text_of(self, const Span *span) noexcept:
+        """A value in the first window, as span_in has it."""
+        if not span.seen or span.offset + span.length > self.filled:
+            return Text(<const char *>self.window, 0)
+        return Text(<const char *>self.window + span.offset, span.length)
 
     cdef size_t _settled(self) noexcept:
         """How many bytes of the window are as they will be."""
@@ -517,7 +522,7 @@ cdef class Ordinary:
         self.study = self.study or ""
         self.series = self.series or ""
         self.instance = self.instance or ""
-        self.uid_counts = self.uids.take_counts() if self._are_uids_counted() else None
+        self.uid_counts = self.uids.take_counts() if self.uids.counted() else None
         return True
 
 
