@@ -122,12 +122,12 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     while gap >= NEAR and n - i >= 8 and i - last <= gap:
         x = load64(a + i) ^ load64(b + i)
         if x:
-            if i + (ctz(x) >> 3) - last > gap:
+            if i + 7 - last > gap and i + (ctz(x) >> 3) - last > gap:
                 break
             last = i + 7 - (clz(x) >> 3)
             i += 8
-        elif n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
-            i += NEAR
+        elif i - last > NEAR and n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
+            i += NEAR       # (asked only where nothing has differed for a while)
             while n - i >= FAR and i - last <= gap and memcmp(a + i, b + i, FAR) == 0:
                 i += FAR
         else:

@@ -566,7 +566,7 @@ cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
 cdef char *_put_number(char *to, uint64_t number, int digits) noexcept:
     """In decimal, with at least so many digits; where it ends."""
     cdef char backwards[NUMBER_MOST]
-    cdef int n = 0
+    cdef int i, n = 0
     while number or n < digits:
         backwards[n] = ZERO + number % 10
         number //= 10
