@@ -24,6 +24,10 @@ cdef class Digests:
         self.copy = hasher.copy
         self.update, self.digest = type(hasher).update, type(hasher).digest
 
+    def hex(self, bytes text not None) -> str:
+        """In hexadecimal digits."""
+        return self.of(text).hex()
+
     cdef bytes of(self, bytes text):
         hasher = self.copy()
         self.update(hasher, text)

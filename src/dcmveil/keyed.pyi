@@ -1,5 +1,7 @@
 """The typed face of ext/dcmveil/keyed.pyx."""
 
+from hashlib import blake2b
+
 from .core import KnownUids
 
 UUID_ROOT: str
@@ -12,6 +14,10 @@ MARK_BYTES: int
 MARK_NAME: bytes
 
 def suffix(digest: bytes, room: int) -> bytes: ...
+
+class Digests:
+    def __init__(self, hasher: blake2b) -> None: ...
+    def hex(self, text: bytes) -> str: ...
 
 class UidMapper:
     new: dict[bytes, bytes]

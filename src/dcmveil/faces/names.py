@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import DicomError, UsageError
+from ..keyed import Digests
 from ..keys import keyed_hash
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ class Names:
     field, is empty or absolute, or has a component that is empty or begins with a dot.
     """
 
-    __slots__ = ("_folder", "_folder_of", "_folders_differ", "_hash", "_template", "keep")
+    __slots__ = ("_folder", "_folder_of", "_folders_differ", "_hash", "_macs", "_template", "keep")
 
     def __init__(self, template: str | None = None, *, keep: bool = False, key: bytes) -> None:
         if keep and template is not None:
@@ -53,6 +54,7 @@ class Names:
         self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
         self._hash = keyed_hash(key, "path", _MAC_BYTES)
+        self._macs = Digests(self._hash)
         fields = {part for parts in self._template[:-1] for part in parts}
         self._folders_differ = not fields.isdisjoint(("SOPInstanceUID", _MAC_FIELD))
         # of the input before: files of one series follow each other, and share their folder
@@ -75,16 +77,21 @@ class Names:
 
     def mac(self, relative: bytes) -> str:
         """Stands for an input's path in reports: 32 hexadecimal digits, a MAC under the key."""
-        digest = self._hash.copy()
-        digest.update(relative)
-        return digest.hexdigest()
+        return self._macs.hex(relative)
+
+    def macs_behind(self, start: bytes) -> Digests:
+        """Those of all texts that begin with this one, each of what follows."""
+        hasher = self._hash.copy()
+        hasher.update(start)
+        return Digests(hasher)
 
     def _component(
         self, parts: list[str | bytes], report: Report | Ordinary, relative: bytes
     ) -> bytes:
         """Text (bytes) and fields (str) put together, shortened where a file system must."""
-        values = [p if isinstance(p, bytes) else self._value(p, report, relative) for p in parts]
-        whole = b"".join(values)
+        whole = b""
+        for part in parts:
+            whole += part if isinstance(part, bytes) else self._value(part, report, relative)
         if len(whole) <= _COMPONENT_LIMIT:
             return whole
         ending = parts[-1] if isinstance(parts[-1], bytes) else b""

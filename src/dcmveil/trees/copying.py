@@ -38,7 +38,8 @@ class CopyTask(Task):
         stop: StopFlag, each: bool, target: bytes, final: bytes | None,
     ) -> None:  # fmt: skip
         super().__init__(root, veil, names, options, stop, each)
-        self.place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
+        place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
+        self.macs = names.macs_behind(place)
         self.start_of_temporary = os.path.join(target, b".dcmveil-")
         self.kernel = KernelCopy()
         self._checker: Checker | None = None
@@ -146,8 +147,7 @@ class CopyTask(Task):
     def temporary_of(self, relative: bytes) -> bytes:
         # Of the input, so that the same command finds and replaces what a kill has left; and of
         # its folder, since single files from anywhere may be on their way at one time.
-        whole = self.names.mac(self.place + relative).encode()
-        return b"%b%b.tmp" % (self.start_of_temporary, whole)
+        return b"%b%b.tmp" % (self.start_of_temporary, self.macs.hex(relative).encode())
 
     def _wanted(self, session: Session) -> Callable[[], None]:
         def check() -> None:
