@@ -27,12 +27,13 @@ cdef extern from *:
     #include <sys/syscall.h>
     #endif
     /* A rename that never replaces: not every libc has a function for it, nor every system a call. */
-    static int dcmveil_rename_new(const char *old, const char *fresh) {
+    static int dcmveil_rename_new(const char *old, int place, const char *fresh) {
     #if defined(SYS_renameat2)
-        enum { AT_CWD = -100, NOREPLACE = 1 };
-        return (int) syscall(SYS_renameat2, AT_CWD, old, AT_CWD, fresh, NOREPLACE);
+        enum { NOREPLACE = 1 };
+        return (int) syscall(SYS_renameat2, AT_FDCWD, old, place, fresh, NOREPLACE);
     #else
         (void) old;
+        (void) place;
         (void) fresh;
         errno = ENOSYS;
         return -1;
@@ -49,7 +50,8 @@ cdef extern from *:
     }
     """
     int openat(int place, const char *path, int flags, ...) nogil
-    int dcmveil_rename_new(const char *old, const char *fresh) nogil
+    int AT_FDCWD
+    int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
@@ -89,7 +91,7 @@ def rename_new(bytes old, bytes new) -> bool:
     cdef const char *other = path_of(new)
     cdef int failed
     with nogil:
-        failed = dcmveil_rename_new(one, other)
+        failed = dcmveil_rename_new(one, AT_FDCWD, other)
     if failed and (errno == ENOSYS or errno == EINVAL):
         return False
     if failed:
@@ -97,22 +99,36 @@ def rename_new(bytes old, bytes new) -> bool:
     return True
 
 
-def rename_batch(bytes folder, batch) -> list[int]:
+cdef struct Renaming:
+    const char *old
+    const char *name
+    bint failed
+
+
+def rename_batch(bytes folder, list batch) -> list[int]:
     """Give the files of a batch (tuples with a path second, and third a name in the folder) their
     names, in order, as rename_new does. The numbers of those that could not be named: who tries
     again learns why."""
-    cdef int failed
-    cdef const char *one
-    cdef const char *other
-    left = []
-    for number, brief in enumerate(batch):
-        old, path = brief[1], folder + <bytes?>brief[2]
-        one, other = path_of(old), path_of(path)
+    cdef const char *path = path_of(folder)
+    cdef Py_ssize_t count = len(batch)
+    cdef Renaming *all_of_them = <Renaming *>malloc(max(count, 1) * sizeof(Renaming))
+    cdef int place
+    if all_of_them == NULL:
+        raise MemoryError
+    try:
+        for number in range(count):
+            brief = <tuple?>batch[number]
+            all_of_them[number] = Renaming(path_of(<bytes?>brief[1]), path_of(<bytes?>brief[2]), True)
         with nogil:
-            failed = dcmveil_rename_new(one, other)
-        if failed:
-            left.append(number)
-    return left
+            place = c_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            if place >= 0:
+                for number in range(count):
+                    all_of_them[number].failed = dcmveil_rename_new(
+                        all_of_them[number].old, place, all_of_them[number].name) != 0
+                c_close(place)
+        return [number for number in range(count) if all_of_them[number].failed]
+    finally:
+        free(all_of_them)
 
 
 cdef class OpenFiles:
@@ -126,13 +142,17 @@ cdef class OpenFiles:
     def __cinit__(self, bytes folder, list batch, int flags, uint64_t ahead):
         cdef Py_ssize_t count = len(batch)
         cdef const char *name = path_of(folder)
+        cdef Opened *one
         cdef int place
         self._files = <Opened *>malloc(max(count, 1) * sizeof(Opened))
         if self._files == NULL:
             raise MemoryError
         for relative, reason in batch:
-            self._files[self.count].path = NULL if reason else _path_or_null(relative)
-            self._files[self.count].file = -1
+            one = &self._files[self.count]
+            one.path = _path_or_null(relative)
+            if reason:
+                one.path = NULL
+            one.file = -1
             self.count += 1
         flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
         with nogil:
