@@ -28,11 +28,13 @@ if COVERAGE:
     compile_args = ["-O0", "--coverage", "-fprofile-update=atomic"]
     link_args = ["--coverage"]
 
+# without it gcc makes one loop of the two that read plain elements
+more_args = {"content": ["-finline-limit=4000"]}
 extensions = [
     Extension(
         f"dcmveil.{name}",
         [f"ext/dcmveil/{name.replace('.', '/')}.pyx"],
-        extra_compile_args=compile_args,
+        extra_compile_args=compile_args + more_args.get(name, []),
         extra_link_args=link_args,
     )
     for name in NAMES
