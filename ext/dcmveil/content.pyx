@@ -402,18 +402,20 @@ cdef int rest_of_skip(Machine *m, size_t left, bint eof) noexcept nogil:
 cdef int _open_sequence(Machine *m, Frame *f, uint8_t encoding, uint8_t sniffing) noexcept nogil:
     """PS3.5 section 7.5."""
     cdef Element *e = &m.e
-    cdef Op *op = new_op(m, SEQUENCE_OPEN)
+    cdef Op *op
     cdef Frame *new = push_frame(m, SEQUENCE, encoding, e.veils, e.tag, e.length, e.value)
     if new == NULL:
         return STOPPED
-    op.offset = e.value
-    op.tag = e.tag
-    op.total = e.length
-    op.header_length = e.header_length
-    op.vr = SQ
-    op.action = e.action
-    op.encoding = f.encoding
-    op.veiled = e.veils
+    if m.trace:
+        op = new_op(m, SEQUENCE_OPEN)
+        op.offset = e.value
+        op.tag = e.tag
+        op.total = e.length
+        op.header_length = e.header_length
+        op.vr = SQ
+        op.action = e.action
+        op.encoding = f.encoding
+        op.veiled = e.veils
     if e.tag == CHARACTERISTICS and m.depth == 1 and not m.characteristics.seen:
         m.characteristics.seen = True
         m.characteristics.offset = e.value
@@ -477,12 +479,13 @@ cdef int read_item(Machine *m, Frame *f, const uint8_t *p, size_t left, bint eof
             return STOPPED
         new.sniff = sniffing
         new.scope = scope
-        op = new_op(m, ITEM_OPEN)
-        op.offset = m.pos + 8
-        op.tag = f.tag
-        op.total = length
-        op.header_length = 8
-        op.encoding = f.encoding
+        if m.trace:
+            op = new_op(m, ITEM_OPEN)
+            op.offset = m.pos + 8
+            op.tag = f.tag
+            op.total = length
+            op.header_length = 8
+            op.encoding = f.encoding
         m.pos += 8
         if m.directory and f.tag == DIRECTORY_RECORDS and m.depth == 2:
             return open_record(m, new, m.pos - 8)

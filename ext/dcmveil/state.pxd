@@ -114,7 +114,7 @@ cdef enum:      # OpKind
     VALUE
     PREAMBLE
     TAIL
-    SEQUENCE_OPEN
+    SEQUENCE_OPEN               # this and what follows only with a trace: no layout needs them
     SEQUENCE_CLOSE
     ITEM_OPEN
     ITEM_CLOSE
@@ -221,7 +221,7 @@ cdef struct Machine:
     uint8_t keep_file_ids       # its (0004,1500) stay
     uint8_t audio               # a SOP class whose waveform is a voice
     uint8_t accept_cut_pixels
-    uint8_t trace               # operations for kept values too
+    uint8_t trace               # operations for kept values and for nesting too
     uint32_t n_safe
     uint32_t barrier            # scout: stops at the first top-level tag past this one
     uint64_t known_meta_end     # where an earlier scout saw group 0002 end; 0: not known

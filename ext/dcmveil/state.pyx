@@ -141,15 +141,16 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:
     cdef Op *op
     if f.undefined and delimiter == 0:
         m.notes[MISSING_DELIMITER] += 1
-    if f.kind != FRAGMENTS:
+    if m.trace and f.kind != FRAGMENTS:
         op = new_op(m, ITEM_CLOSE if f.kind == DATA_SET else SEQUENCE_CLOSE)
         op.offset = m.pos
         op.tag = f.tag
         op.header_length = delimiter
         op.total = UNDEFINED if f.undefined else 0
         op.encoding = f.encoding
-        if m.depth == 1 and f.tag == CHARACTERISTICS and m.characteristics.length == 0:
-            m.characteristics.length = m.pos - m.characteristics.offset
+    if (m.depth == 1 and f.tag == CHARACTERISTICS and f.kind == SEQUENCE
+            and m.characteristics.length == 0):
+        m.characteristics.length = m.pos - m.characteristics.offset
     m.n_blocks = f.blocks
     m.depth -= 1
     m.pos += delimiter
