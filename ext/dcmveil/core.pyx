@@ -70,6 +70,10 @@ TEXTS = ("patient_id", "study_instance", "series_instance", "sop_instance")
 RECORD_SPANS = ("next", "lower", "instance", "patient_name", "patient_id", "study_instance",
                 "series_instance")
 
+cdef enum:      # less than this is done with the lock of Python held: others wait for microseconds
+    SHORT_WINDOW = 64 << 10
+    FEW_OPS = 256
+
 
 def _octet(value: int | None) -> int:
     return _r.UNCHANGED if value is None else value
@@ -282,8 +286,11 @@ cdef class Rewriter:
         if self.failure is not None:
             raise self.failure
         while True:
-            with nogil:
+            if filled <= SHORT_WINDOW:
                 status = machine_step(self.machine, window, filled, eof)
+            else:
+                with nogil:
+                    status = machine_step(self.machine, window, filled, eof)
             try:
                 self._apply(window)
             except Exception as error:
@@ -434,23 +441,14 @@ cdef class Rewriter:
     cdef int _apply(self, uint8_t *window) except -1:
         """Write what the operations ask for; those that need Python are asked for at one time."""
         cdef Machine *m = self.machine
-        cdef Op *op
-        cdef Op *end = m.ops + m.n_ops
-        cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
-        cdef uint32_t i, n_asks = 0
+        cdef uint32_t i, n_asks
         if m.trace:
             olds = [bytes_of(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
-        with nogil:
-            op = m.ops
-            while op != end:
-                if op.kind == _m.VALUE:
-                    if _asks(op):
-                        n_asks += 1
-                    else:
-                        write_op(m.rules, op, <uint8_t *>(start + op.offset))
-                elif op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
-                    memset(<uint8_t *>(start + op.offset), 0, op.length)
-                op += 1
+        if m.n_ops <= FEW_OPS:
+            n_asks = _write_ops(m, window)
+        else:
+            with nogil:
+                n_asks = _write_ops(m, window)
         if n_asks:
             self._ask(window)
         if self.trace is not None:
@@ -579,6 +577,25 @@ def differences(before, after, size_t gap) -> list[tuple[int, int]]:
 cdef enum:      # a bit for each action whose value comes from Python
     ASKING = (1 << _r.UID | 1 << _r.CHECK_UID | 1 << _r.PIXELS | 1 << _r.DOCUMENT | 1 << _r.SHIFT
               | 1 << _r.YEAR | 1 << _r.ZERO_TIME | 1 << _r.PSEUDONYM | 1 << _r.HASH)
+
+
+cdef uint32_t _write_ops(const Machine *m, uint8_t *window) noexcept nogil:
+    """Write the values that nobody is asked for; how many operations are left."""
+    cdef const Op *op
+    cdef const Op *end = m.ops + m.n_ops
+    cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
+    cdef uint32_t n_asks = 0
+    op = m.ops
+    while op != end:
+        if op.kind == _m.VALUE:
+            if _asks(op):
+                n_asks += 1
+            else:
+                write_op(m.rules, op, <uint8_t *>(start + op.offset))
+        elif op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
+            memset(<uint8_t *>(start + op.offset), 0, op.length)
+        op += 1
+    return n_asks
 
 
 cdef inline bint _asks(const Op *op) noexcept nogil:

@@ -300,7 +300,7 @@ cdef class Ordinary:
                 and self.like_syntax == self.syntax and self.like_uid_counts == self.uid_counts
                 and self.like_answer_notes == self.answers.notes)
 
-    def add_line(self, bytearray records, bytes start, bytes rest) -> None:
+    cpdef int add_line(self, bytearray records, bytes start, bytes rest) except -1:
         """The end of what plan() has added: the line of this file, which is `start`, then what it
         shares with no other, `rest`, which it shares with those that are alike, and the seconds."""
         cdef char seconds[NUMBER_MOST + 9]
@@ -312,6 +312,7 @@ cdef class Ordinary:
         first = first_of(self.size, self.size, self.rewriter.machine.elements, self.instance)
         add_done(records, start + first + rest
                  + PyBytes_FromStringAndSize(seconds, end + 2 - seconds))
+        return 0
 
     def report(self) -> Report:
         cdef Rewriter r = self.rewriter
