@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dcmveil.trees.workers import EACH, SENT_AHEAD, StopFlag, run_batches
+from dcmveil.report import Report
+from dcmveil.trees.record import FAILED, REWRITTEN, Result, Results
+from dcmveil.trees.workers import EACH, StopFlag, _Pool, run_batches
 
 Batch = list[tuple[bytes, str]]
 DEADLY, SLOW = b"deadly", b"slow"
@@ -38,7 +40,7 @@ def undone(result: tuple[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-@pytest.mark.parametrize("length", [10, 2 * SENT_AHEAD, 300_000], ids=["short", "long", "longer"])
+@pytest.mark.parametrize("length", [10, 40_000, 300_000], ids=["short", "long", "longer"])
 def test_in_order(jobs: int, length: int) -> None:
     """Paths of any length: none waits in a pipe that it would fill."""
     found = run_batches(work, batches(30, length=length), jobs, died, undone, StopFlag())
@@ -77,3 +79,162 @@ def test_what_nobody_asks_for_is_undone(taken: int) -> None:
     assert whole == [b"%d" % n for n in range(len(whole))]
     assert given - len(whole) in (0, 1)  # one may have been taken that no worker was free for
     assert given - taken <= 2 * 8 + 2 * EACH
+
+
+def of_some(batch: Batch) -> tuple[str, bytes]:
+    """A result longer than any pipe, for some."""
+    done, number = work(batch)
+    return done, number.ljust(2 if int(number) % 3 else 1 << 20)
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+@pytest.mark.parametrize("deadly", [(), (0,), (4, 5), tuple(range(12))])
+def test_longer_than_a_pipe_both_ways(jobs: int, deadly: tuple[int, ...]) -> None:
+    """Neither side waits for the other one for ever, whether a worker dies or not."""
+    given = [
+        [(b"%d" % n, ""), (DEADLY if n in deadly else b"", ""), (b"x" * (1 << 20), "")]
+        for n in range(12)
+    ]
+    found = list(run_batches(of_some, given, jobs, died, undone, StopFlag()))
+    assert [(done, int(number)) for done, number in found] == [
+        ("died" if n in deadly else "done", n) for n in range(12)
+    ]
+
+
+@pytest.mark.parametrize("written", [0, 5, 8, 20, 100_000])
+def test_killed_while_it_writes_a_message(written: int) -> None:
+    """What is torn is no result."""
+
+    def torn(batch: Batch) -> tuple[str, bytes]:
+        if batch[1][0] == DEADLY:
+            write = os.write
+
+            def write_and_die(file: int, data: memoryview) -> None:
+                left = data[:written]
+                while left:
+                    left = left[write(file, left) :]
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            os.write = write_and_die  # type: ignore[assignment]
+        return "done", batch[0][0].ljust(200_000)
+
+    found = list(run_batches(torn, batches(12, 3, 4), 2, died, undone, StopFlag()))
+    assert [(done, int(number)) for done, number in found] == [
+        ("died" if n in (3, 4) else "done", n) for n in range(12)
+    ]
+
+
+def test_no_more_workers_than_batches_want() -> None:
+    """One that has died with nothing in hand costs nothing, and is replaced when there is work."""
+    pool, stop = _Pool(work, 2), StopFlag()
+    stop.share()
+    pool.start()
+    assert list(pool.run(batches(1, 0), died, stop)) == [("died", b"0")]
+    assert len(pool._workers) == 1
+    assert list(pool.run(batches(4), died, stop)) == [("done", b"%d" % n) for n in range(4)]
+    first, idle = pool._workers
+    os.kill(idle.process, signal.SIGKILL)
+    os.waitid(os.P_PID, idle.process, os.WEXITED | os.WNOWAIT)
+    slow = iter([[(b"0", ""), (SLOW, "")]])
+    assert list(pool.run(slow, died, stop)) == [("done", b"0")]
+    assert pool._workers == [first]
+    pool.close(stop, undone)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def open_files() -> set[str]:
+    """But that of the list itself."""
+    return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of open files")
+def test_no_pipe_is_left_open() -> None:
+    """Workers that come later have two more than this process had, and so has it none at the end,
+    nor a child."""
+    before = open_files()
+
+    def count(batch: Batch) -> tuple[str, bytes]:
+        work(batch)
+        return "done", b"%d" % len(open_files() - before)
+
+    found = [*run_batches(count, batches(30, 3, 8, 20), 3, died, undone, StopFlag())]
+    assert [number for done, number in found if done == "done"] == [b"2"] * 27
+    assert open_files() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("forks", [0, 1])
+def test_a_fork_that_fails(forks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves nothing behind."""
+    left, fork = forks, os.fork
+
+    def some() -> int:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise BlockingIOError(11, "no more processes")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", some)
+    before = open_files()
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        list(run_batches(work, batches(3), 2, died, undone, StopFlag()))
+    assert open_files() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_child_that_somebody_else_takes() -> None:
+    """As in a program that ignores SIGCHLD."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        found = list(run_batches(work, batches(9, 3), 2, died, undone, StopFlag()))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert [done for done, _ in found] == ["died" if n == 3 else "done" for n in range(9)]
+
+
+def test_a_bug_in_a_worker_costs_its_batch_and_shows_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fails(batch: Batch) -> tuple[str, bytes]:
+        if batch[0][0] == b"3":
+            raise RuntimeError("a value")
+        return "done", batch[0][0]
+
+    found = list(run_batches(fails, batches(9), 2, died, undone, StopFlag()))
+    assert found == [("died" if n == 3 else "done", b"%d" % n) for n in range(9)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_results_on_their_way() -> None:
+    """All of it comes back but an exception, and what a session said as the text of a record."""
+    full = Result(b"full \xff", "mac", REWRITTEN)
+    report = Report()
+    report.bytes_in = report.bytes_out = 7
+    full.tell(report)
+    full.exception = ValueError("stays behind")
+    full.crosswalk = [("uid", b"1.2", b"2.25")]
+    full.temporary, full.output, full.seconds = b"temporary", b"output", 0.5
+    full.add("edits", [[0, 4, "(0010,0010)", "blank"]])
+    failed = Result(b"failed", "mac", FAILED)
+    failed.add("error", {"offset": 1 << 40, "path": None, "reason": "\udcff"})
+    failed.fatal = True
+    results = Results(journal=b"journal")
+    for one in (full, (b"brief", b"t", b"o", 9, {"a note": 2}), (b"b", b"", b"", 1, None), failed):
+        results.add(one)
+
+    (found,) = run_batches(lambda _: results, batches(1), 2, lambda _: results, undone, StopFlag())
+    assert found is not results
+    assert found.journal == b"journal"
+    assert (found.tally.files, found.tally.bytes, found.tally.warnings) == (2, 10, {"a note": 2})
+    assert found.made[1:3] == results.made[1:3]
+    for one, before in ((found.made[0], full), (found.made[3], failed)):
+        assert isinstance(one, Result)
+        assert one.told() == before.told()
+        for name in ("relative", "input", "bytes_in", "warnings", "more", "seconds", "temporary",
+                     "output", "crosswalk", "fatal"):  # fmt: skip
+            assert getattr(one, name) == getattr(before, name), name
+        assert one.report is one.exception is None

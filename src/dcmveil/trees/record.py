@@ -169,14 +169,22 @@ class Results:
         """Files, once it is settled."""
         return len(self.files) + self.tally.files
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        tally = self.tally.files, self.tally.bytes, self.tally.warnings
-        return _unpack, ([_packed(result) for result in self.made], self.journal, tally)
+    def packed(self) -> tuple[Any, ...]:
+        """As plain values: what it is made of is all of that kind."""
+        made = [r if isinstance(r, tuple) else _packed(r) for r in self.made]
+        tally = self.tally
+        return made, self.journal, tally.files, tally.bytes, tally.warnings
+
+    @staticmethod
+    def unpacked(packed: tuple[Any, ...]) -> Results:
+        made, journal, *tally = packed
+        results = Results((), journal)
+        results.made = [r if len(r) == _BRIEF else _unpacked(r) for r in made]
+        results.tally = Tally(*tally)
+        return results
 
 
-def _packed(r: Result | Brief) -> tuple[Any, ...]:
-    if isinstance(r, tuple):
-        return r
+def _packed(r: Result) -> tuple[Any, ...]:
     counts = r.counts if r.report is None or r.counts else _counts_of(r.report)
     return (
         r.relative, r.input, r.outcome, counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
@@ -184,22 +192,13 @@ def _packed(r: Result | Brief) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _unpack(
-    packed: list[tuple[Any, ...]], journal: bytes, tally: tuple[int, int, Warnings]
-) -> Results:
-    results = Results((), journal)
-    results.tally = Tally(*tally)
-    for state in packed:
-        if len(state) == _BRIEF:
-            results.made.append(state)
-            continue
-        r = Result.__new__(Result)
-        (
-            r.relative, r.input, r.outcome, r.counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
-            r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
-        ) = state  # fmt: skip
-        results.made.append(r)
-    return results
+def _unpacked(state: tuple[Any, ...]) -> Result:
+    r = Result.__new__(Result)
+    (
+        r.relative, r.input, r.outcome, r.counts, r.bytes_in, r.bytes_out, r.warnings, r.more,
+        r.seconds, r.temporary, r.output, r.crosswalk, r.fatal,
+    ) = state  # fmt: skip
+    return r
 
 
 _encoder: JSONEncoder | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain, islice
 
 from ..errors import UsageError
 from ..faces import journal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # Open folders at one time, each a file descriptor. Real trees have under 20 levels.
 DEPTH_LIMIT = 200
+AT_ONCE = 128  # entries of a folder: most are plain files, looked at with no call for each
 PATH_LIMIT = 1 << 16  # bytes of one line of a list; no system has longer paths
 
 SYMLINK = "a symbolic link"
@@ -31,6 +33,10 @@ def walk(root: bytes, leave_out: frozenset[tuple[int, int]] = frozenset()) -> It
     """Every file under root, folder by folder in the order of the file system. No symbolic link is
     followed. `leave_out` holds (device, inode) of folders and files that are passed over. Raises
     OSError for a root that cannot be listed; of other folders that is the reason."""
+    return chain.from_iterable(_walk_root(root, leave_out))  # no frame of ours for each file
+
+
+def _walk_root(root: bytes, leave_out: frozenset[tuple[int, int]]) -> Iterator[list[Found]]:
     entries = os.scandir(root)
     yield from _walk(entries, b"", leave_out, 0)
 
@@ -40,36 +46,64 @@ def _walk(
     prefix: bytes,
     leave_out: frozenset[tuple[int, int]],
     depth: int,
-) -> Iterator[Found]:
+) -> Iterator[list[Found]]:
     inodes = {inode for _, inode in leave_out}
-    with entries:
-        while True:
-            try:
-                for entry in entries:  # most are plain files, with no call of ours for each
-                    name = entry.name
-                    if (
-                        not entry.is_file(follow_symlinks=False)
-                        or entry.inode() in inodes
-                        or name.startswith(TEMPORARY)
-                    ):
-                        break
-                    yield prefix + name, ""
+    try:
+        with entries:
+            fault = None
+            while fault is None:
+                some: list[os.DirEntry[bytes]] = []
+                try:
+                    some.extend(islice(entries, AT_ONCE))
+                except OSError as error:
+                    fault = error  # what came before it stays in the list
+                if not some:
+                    break
+                plain = _plain(some, prefix, inodes)
+                if plain is not None:
+                    yield plain
                 else:
-                    return
-                kind = _kind(entry, leave_out)
-            except OSError as error:
-                yield prefix[:-1], f"cannot be listed: {error.strerror}"
-                return
-            relative = prefix + entry.name
-            if kind == _FOLDER and depth < DEPTH_LIMIT:
-                yield from _enter(entry.path, relative, leave_out, depth + 1)
-            elif kind == _FOLDER:
-                yield relative, TOO_DEEP
-            elif kind is not None:
-                yield relative, kind
+                    yield from _each(some, prefix, leave_out, depth)
+        if fault is not None:
+            raise fault
+    except OSError as error:
+        yield [(prefix[:-1], f"cannot be listed: {error.strerror}")]
+
+
+def _plain(
+    entries: list[os.DirEntry[bytes]], prefix: bytes, inodes: set[int]
+) -> list[Found] | None:
+    """All of them, None: one may be something else than a file to be taken."""
+    try:
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return None
+    if len(names) < len(entries) or _TEMPORARY_AMONG in b"\0".join([b"", *names]):
+        return None
+    if inodes and not inodes.isdisjoint([entry.inode() for entry in entries]):
+        return None
+    return [(prefix + name, "") for name in names]
+
+
+def _each(
+    entries: list[os.DirEntry[bytes]],
+    prefix: bytes,
+    leave_out: frozenset[tuple[int, int]],
+    depth: int,
+) -> Iterator[list[Found]]:
+    for entry in entries:
+        kind = _kind(entry, leave_out)
+        relative = prefix + entry.name
+        if kind == _FOLDER and depth < DEPTH_LIMIT:
+            yield from _enter(entry.path, relative, leave_out, depth + 1)
+        elif kind == _FOLDER:
+            yield [(relative, TOO_DEEP)]
+        elif kind is not None:
+            yield [(relative, kind)]
 
 
 _FOLDER = "a folder"
+_TEMPORARY_AMONG = b"\0" + TEMPORARY  # names, each with a NUL before it
 
 
 def _kind(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> str | None:
@@ -95,15 +129,15 @@ def _is_left_out(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]
 
 def _enter(
     folder: bytes, relative: bytes, leave_out: frozenset[tuple[int, int]], depth: int
-) -> Iterator[Found]:
+) -> Iterator[list[Found]]:
     try:
         # files that are half patched may look as if an earlier run had finished them
         if journal.is_pending(folder):
-            yield relative, PENDING
+            yield [(relative, PENDING)]
             return
         entries = os.scandir(folder)
     except OSError as error:
-        yield relative, f"cannot be listed: {error.strerror}"
+        yield [(relative, f"cannot be listed: {error.strerror}")]
         return
     yield from _walk(entries, relative + b"/", leave_out, depth)
 

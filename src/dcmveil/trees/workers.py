@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 
+from .messages import Inbox, Outbox
+from .record import Results
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Generator, Iterable, Iterator
     from mmap import mmap
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
     from typing import Any, TypeVar
 
     Batch = TypeVar("Batch")
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 # Batches that wait for an earlier one, for each worker: one slow file must not stop the others, and
 # the results that wait must not fill the memory.
 AHEAD = 8
-# Batches that a worker has at one time, so that it need not wait for the next. They wait in its
-# pipe: longer ones are not sent ahead, since a pipe that is full would stop both sides.
+# Batches that a worker has at one time, so that it need not wait for the next.
 EACH = 2
-SENT_AHEAD = 16 << 10  # bytes of its paths
 
 
 class StopFlag:
@@ -69,7 +68,8 @@ def run_batches(
 ) -> Generator[Done, None, None]:
     """work(batch) for each, in order; in this process if jobs is 1. No new batch begins once `stop`
     is set; those in hand come back with what was done. If nobody asks for them any more, they go
-    to `undo`, which needs `stop` to be set before the generator is closed, or waits for long."""
+    to `undo`, which needs `stop` to be set before the generator is closed, or waits for long.
+    Batches are plain values, and what is made of them too, or Results."""
     if jobs == 1:
         for batch in batches:
             if stop:
@@ -79,135 +79,221 @@ def run_batches(
     stop.share()
     pool = _Pool(work, jobs)
     try:
+        pool.start()
         yield from pool.run(iter(batches), on_death, stop)
     finally:
         pool.close(stop, undo)
 
 
+class _Slot:
+    """A batch that was given out, and what was made of it."""
+
+    __slots__ = ("batch", "is_done", "result")
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+        self.is_done = False
+        self.result: Any = None
+
+    def fill(self, result: Any) -> None:
+        self.result = result
+        self.is_done = True
+
+
+class _Worker:
+    """A process, the pipe to it, which does not block, and the one from it.
+
+    slots  that it has to fill, in order
+    """
+
+    def __init__(self, process: int, inbox: Inbox, outbox: Outbox) -> None:
+        self.process = process
+        self.inbox = inbox
+        self.outbox = outbox
+        self.slots: list[_Slot] = []
+
+    def close(self) -> None:
+        """Our ends of its pipes."""
+        os.close(self.inbox.pipe)
+        os.close(self.outbox.pipe)
+
+
 class _Pool:
     def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
         from collections import deque
-        from multiprocessing import get_context
+        from select import POLLIN, POLLOUT, poll
 
-        self._context = get_context("fork")  # workers inherit the frozen rules
         self._work = work
         self._jobs = jobs
-        self._workers: dict[Connection, BaseProcess] = {}
-        self._busy: dict[Connection, list[int]] = {}  # worker -> numbers of its batches
-        self._waiting: deque[list[Any]] = deque()  # [batch, done or not, result] in order
-        for _ in range(jobs):
+        self._workers: list[_Worker] = []
+        self._poll, self._in, self._out = poll(), POLLIN, POLLOUT
+        self._watched: dict[int, _Worker] = {}  # by the pipes that the poll has
+        self._waiting: deque[_Slot] = deque()  # given out and not asked for yet, in order
+
+    def start(self) -> None:
+        """Before there are threads, which a fork would not take along."""
+        for _ in range(self._jobs):
             self._start()
 
-    def _start(self) -> Connection:
-        ours, theirs = self._context.Pipe()
-        others = [*self._workers, ours]
-        process = self._context.Process(
-            target=_serve, args=(self._work, theirs, others), daemon=True
-        )
-        process.start()
-        theirs.close()
-        self._workers[ours] = process
-        return ours
+    def _start(self) -> _Worker:
+        pipes = [*os.pipe()]
+        try:
+            pipes += os.pipe()
+            results, to_results, batches, to_batches = pipes
+            process = self._fork((results, to_batches), (batches, to_results))
+        except OSError:
+            for pipe in pipes:
+                os.close(pipe)
+            raise
+        os.close(batches)
+        os.close(to_results)
+        os.set_blocking(to_batches, False)
+        worker = _Worker(process, Inbox(results), Outbox(to_batches))
+        self._workers.append(worker)
+        self._watch(results, self._in, worker)
+        return worker
+
+    def _fork(self, ours: tuple[int, int], theirs: tuple[int, int]) -> int:
+        parent = os.getpid()
+        try:
+            process = os.fork()  # workers inherit the frozen rules
+            if process == 0:
+                _ignore_signals()
+                for pipe in ours:
+                    os.close(pipe)
+                for other in self._workers:
+                    other.close()  # else its pipe would outlive the parent
+                _serve(self._work, Inbox(theirs[0]), Outbox(theirs[1]))
+            return process
+        finally:
+            if os.getpid() != parent:
+                os._exit(0)  # whatever it was: a traceback might show a path or a value
+
+    def _watch(self, pipe: int, events: int, worker: _Worker) -> None:
+        self._poll.register(pipe, events)
+        self._watched[pipe] = worker
+
+    def _unwatch(self, pipe: int) -> None:
+        if self._watched.pop(pipe, None) is not None:
+            self._poll.unregister(pipe)
 
     def run(
         self, batches: Iterator[Any], on_death: Callable[[Any], Any], stop: StopFlag
     ) -> Iterator[Any]:
-        from multiprocessing.connection import wait
-
-        busy, waiting = self._busy, self._waiting
-        first = 0  # number of waiting[0]
-        batch: Any = None
+        waiting = self._waiting
         more = True
         while True:
             while more and len(waiting) < AHEAD * self._jobs and not stop:
-                if batch is None:
-                    batch = next(batches, None)
+                worker = self._free()
+                if worker is None:
+                    break
+                batch = next(batches, None)
                 if batch is None:
                     more = False
                     break
-                worker = self._free(batch)
-                if worker is None:
-                    break
-                waiting.append([batch, False, None])
-                self._send(worker, first + len(waiting) - 1, batch)
-                batch = None
-            if not busy:
+                waiting.append(_Slot(batch))
+                self._give(worker, waiting[-1])
+            if not waiting:
                 return
-            ended: list[Any] = wait(list(busy))
-            for ready in ended:
-                number = busy[ready][0]
-                slot = waiting[number - first]
-                try:
-                    slot[2] = ready.recv()
-                    self._is_done(ready)
-                except (EOFError, OSError):
-                    _, *not_begun = busy.pop(ready)
-                    self._end(ready)  # its locks are gone when it is
-                    slot[2] = on_death(slot[0])
-                    fresh = self._start()
-                    for number in not_begun:
-                        self._send(fresh, number, waiting[number - first][0])
-                slot[1] = True
-            while waiting and waiting[0][1]:
-                first += 1
-                yield waiting.popleft()[2]
+            for pipe, _ in self._poll.poll():
+                worker = self._watched[pipe]
+                if pipe == worker.outbox.pipe:
+                    if worker.outbox.flush():
+                        self._unwatch(pipe)
+                elif not self._receive(worker):
+                    self._replace(worker, on_death)
+                    break  # another pipe may have the number that was said to be ready
+            while waiting and waiting[0].is_done:
+                yield waiting.popleft().result
 
-    def _free(self, batch: Any) -> Connection | None:
-        """The worker that gets a batch, None: it has to wait."""
-        worker = min(self._workers, key=lambda one: len(self._busy.get(one, ())))
-        has = len(self._busy.get(worker, ()))
-        if has and (has == EACH or sum(len(path) for path, _ in batch) > SENT_AHEAD):
-            return None
-        return worker
+    def _free(self) -> _Worker | None:
+        """The worker that gets the next batch, None: it has to wait."""
+        if len(self._workers) < self._jobs:
+            return self._start()
+        worker = min(self._workers, key=_load)
+        return None if len(worker.slots) >= EACH else worker
 
-    def _send(self, worker: Connection, number: int, batch: Any) -> None:
-        self._busy.setdefault(worker, []).append(number)
-        try:
-            worker.send(batch)
-        except OSError:
-            pass  # it has died; its end of the pipe says so later
+    def _give(self, worker: _Worker, slot: _Slot) -> None:
+        worker.slots.append(slot)
+        if not worker.outbox.send(slot.batch):
+            self._watch(worker.outbox.pipe, self._out, worker)
 
-    def _is_done(self, worker: Connection) -> None:
-        """With the first of its batches."""
-        self._busy[worker].pop(0)
-        if not self._busy[worker]:
-            del self._busy[worker]
+    def _receive(self, worker: _Worker) -> bool:
+        """Whether it is still there."""
+        results = worker.inbox.read()
+        if results is None:
+            return False
+        for result in results:
+            worker.slots.pop(0).fill(_unpacked(result))
+        return True
 
-    def _end(self, worker: Connection) -> None:
-        process = self._workers.pop(worker)
+    def _replace(self, worker: _Worker, on_death: Callable[[Any], Any]) -> None:
+        """One that has died, at the latest when there is a batch for it."""
+        self._unwatch(worker.inbox.pipe)
+        self._unwatch(worker.outbox.pipe)
+        self._workers.remove(worker)
         worker.close()
-        process.join()
+        _reap(worker.process)  # its locks are gone when it is
+        if not worker.slots:
+            return
+        in_hand, *not_begun = worker.slots
+        in_hand.fill(on_death(in_hand.batch))
+        if not_begun:
+            fresh = self._start()
+            for slot in not_begun:
+                self._give(fresh, slot)
 
     def close(self, stop: StopFlag, undo: Callable[[Any], None]) -> None:
         """Workers end when their pipe does, after the file in hand."""
-        if self._busy or self._waiting:  # it was left half-way
+        if self._waiting:  # it was left half-way
             stop.set()
-        for worker, numbers in self._busy.items():
-            try:
-                for _ in numbers:
-                    undo(worker.recv())
-            except (EOFError, OSError):
-                pass
-        for _, done, result in self._waiting:
-            if done:
-                undo(result)
-        for worker in list(self._workers):
-            self._end(worker)
+        for worker in self._workers:
+            os.close(worker.outbox.pipe)
+        for worker in self._workers:
+            while (results := worker.inbox.read()) is not None:
+                for result in results:
+                    undo(_unpacked(result))
+            os.close(worker.inbox.pipe)
+            _reap(worker.process)
+        for slot in self._waiting:
+            if slot.is_done:
+                undo(slot.result)
 
 
-def _serve(work: Callable[[Any], Any], pipe: Connection, others: list[Connection]) -> None:
-    """A worker: one batch after the other, until the pipe ends. Signals of the terminal go to the
-    whole group; what they mean is for the parent to say."""
-    import signal
+def _load(worker: _Worker) -> int:
+    return len(worker.slots)
+
+
+def _reap(process: int) -> None:
+    try:
+        os.waitpid(process, 0)
+    except ChildProcessError:
+        pass  # the program that we are a part of lets the system do that
+
+
+def _ignore_signals() -> None:
+    """Those of the terminal go to the whole group; what they mean is for the parent to say."""
+    # `signal` wraps this in enums, which take long to import
+    import _signal as signal  # type: ignore[import-not-found]
 
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-    for other in others:
-        other.close()  # else this worker's pipe would outlive the parent
-    try:
-        while True:
-            pipe.send(work(pipe.recv()))
-    except (EOFError, OSError):
-        pass  # the parent wants no more, or is gone
-    finally:
-        os._exit(0)  # whatever it was: a traceback might show a path or a value
+
+
+def _serve(work: Callable[[Any], Any], inbox: Inbox, outbox: Outbox) -> None:
+    """A worker: one batch after the other, until the parent wants no more, or is gone."""
+    while (batches := inbox.read()) is not None:
+        for batch in batches:
+            outbox.send(_packed(work(batch)))
+
+
+def _packed(result: Any) -> tuple[bool, Any]:
+    """As plain values."""
+    if isinstance(result, Results):
+        return True, result.packed()
+    return False, result
+
+
+def _unpacked(packed: tuple[bool, Any]) -> Any:
+    are_results, plain = packed
+    return Results.unpacked(plain) if are_results else plain
