@@ -224,14 +224,22 @@ def test_results_on_their_way() -> None:
     failed.fatal = True
     results = Results(journal=b"journal")
     for one in (full, (b"brief", b"t", b"o", 9, {"a note": 2}), (b"b", b"", b"", 1, None), failed):
-        results.add(one)
+        results.made.append(one)
 
     (found,) = run_batches(lambda _: results, batches(1), 2, lambda _: results, undone, StopFlag())
     assert found is not results
     assert found.journal == b"journal"
-    assert (found.tally.files, found.tally.bytes, found.tally.warnings) == (2, 10, {"a note": 2})
     assert found.made[1:3] == results.made[1:3]
-    for one, before in ((found.made[0], full), (found.made[3], failed)):
+    made = [*found.made]
+    found.settle()
+    assert (found.tally.files, found.tally.bytes, found.tally.warnings) == (2, 10, {"a note": 2})
+    assert found.files == [made[0], made[3]]
+    assert len(found) == 4
+    results.settle()
+    (again,) = run_batches(lambda _: results, batches(1), 2, lambda _: results, undone, StopFlag())
+    again.settle()  # a second time: what it counted stays
+    assert (again.tally.files, again.tally.bytes, len(again)) == (2, 10, 4)
+    for one, before in ((made[0], full), (made[3], failed)):
         assert isinstance(one, Result)
         assert one.told() == before.told()
         for name in ("relative", "input", "bytes_in", "warnings", "more", "seconds", "temporary",
