@@ -54,6 +54,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check $(LINTED)
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/python tools/make_tables.py --check
+	$(BIN)/python tools/freeze_basic.py --check
 
 types: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy

@@ -334,5 +334,5 @@ def test_the_pipe_does_not_import_the_language() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(dcmveil.__file__).parents[1])}
     command = [sys.executable, "-S", "-c", code]
     out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    profile = [f"dcmveil.profile{part}" for part in ("", ".builtin", ".model", ".tables_io")]
+    profile = [f"dcmveil.profile{part}" for part in ("", ".frozen", ".tables_io")]
     assert out.stdout == f"[] {profile}\n"

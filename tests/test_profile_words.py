@@ -13,8 +13,8 @@ import corpus
 import dcmveil
 from build import E, sample
 from dcmveil.profile import EDITIONS, NAMES, OPTIONS, draft_of
+from dcmveil.profile.frozen import PSEUDONYM_KINDS
 from dcmveil.profile.language import draft_of_file, read_file
-from dcmveil.profile.model import PSEUDONYM_KINDS
 from dcmveil.profile.wanted import WORDS
 from sites import BASIC, GEMS, KEY, MR, NOTHING, Site, sequence
 

@@ -54,7 +54,8 @@ def read_private() -> dict[str, dict[str, str]]:
 
 # the project's own, each row with its reason
 BY_HAND = {"allow_list_base.tsv", "decisions.tsv", "structure.tsv"}
-NAMES = sorted(path.name for path in TABLES.iterdir() if path.name not in BY_HAND)
+FROZEN = "basic_2026d.rules"  # made of the others by another script, see test_frozen.py
+NAMES = sorted(path.name for path in TABLES.iterdir() if path.name not in {*BY_HAND, FROZEN})
 
 
 def test_every_file_is_generated() -> None:

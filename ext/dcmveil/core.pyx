@@ -12,6 +12,7 @@ from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
 from dcmveil.plain cimport mark_plain
+from dcmveil.rows cimport fingerprint_of, rules_set_rows
 from dcmveil.rules cimport (Rule, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
@@ -32,7 +33,7 @@ SHIFT, YEAR, ZERO_TIME, PSEUDONYM, HASH = (
 CHECK_UID, WIPE, ZERO, PIXELS = _r.CHECK_UID, _r.WIPE, _r.ZERO, _r.PIXELS
 ACTION_NAMES = ("keep", "blank", "dummy", "uid", "literal", "document", "shift", "year",
                 "zero time", "pseudonym", "hash", "check uid", "wipe", "zero", "pixels")
-BY_ROW = _r.BY_ROW
+BY_ROW, UNCHANGED = _r.BY_ROW, _r.UNCHANGED
 VR_NAMES = ("", "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "OB",
             "OD", "OF", "OL", "OV", "OW", "PN", "SH", "SL", "SQ", "SS", "ST", "SV", "TM", "UC",
             "UI", "UL", "UN", "UR", "US", "UT", "UV")
@@ -77,6 +78,11 @@ cdef enum:      # less than this is done with the lock of Python held: others wa
 
 def _octet(value: int | None) -> int:
     return _r.UNCHANGED if value is None else value
+
+
+def fingerprint(bytes text, uint64_t start=0) -> int:
+    """A number that tells a text from an edited one; `start`: that of the texts before it."""
+    return fingerprint_of(text, len(text), start)
 
 
 cdef class Rules:
@@ -128,6 +134,13 @@ cdef class Rules:
         self._check(len(encoded) == 8 and code != 0
                     and rules_set(self.table, encoded, code, _octet(action), _octet(veiled),
                                   _octet(arg)) == 0, f"rule {pattern}")
+
+    def set_rows(self, bytes lines) -> None:
+        """Many rules in one call: lines `ggggeeee VR AA VV RR`, the arguments of `set` in upper case
+        hexadecimal digits, `--` and FF for None."""
+        self._open()
+        at = rules_set_rows(self.table, lines, len(lines))
+        self._check(at == <size_t>len(lines), f"rule {lines[at:at + 8]!r}")
 
     def set_vr(self, str vr, int action) -> None:
         """The action for attributes of a VR that no row names."""

@@ -19,6 +19,7 @@ WIPE: int
 ZERO: int
 PIXELS: int
 BY_ROW: int
+UNCHANGED: int
 VR_NAMES: tuple[str, ...]
 ACTION_NAMES: tuple[str, ...]
 CUT: int
@@ -62,6 +63,7 @@ Trace = tuple[
 def differences(
     before: Buffer | bytes, after: Buffer | bytes, gap: int
 ) -> list[tuple[int, int]]: ...
+def fingerprint(text: bytes, start: int = 0) -> int: ...
 
 class Rules:
     frozen: bool
@@ -79,6 +81,7 @@ class Rules:
     def set_private_default(self, action: int, walk: bool) -> None: ...
     def set_scope(self, scope: int, tag: int, action: int | None, arg: int, next: int) -> None: ...
     def load(self, dictionary: bytes, private_dictionary: bytes) -> None: ...
+    def set_rows(self, lines: bytes) -> None: ...
     def literal(self, data: bytes, when_short: int) -> int: ...
     def set(
         self,

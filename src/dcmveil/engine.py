@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import core
 from .errors import DicomError
 from .keyed import UUID_ROOT, RunMark, UidMapper
-from .profile.model import PSEUDONYM_KINDS
+from .profile.frozen import PSEUDONYM_KINDS
 from .profile.tables_io import read_lines, read_text, rows
 
 TYPE_CHECKING = False
@@ -126,7 +126,7 @@ class Engine:
         if self._dates is None:
             from .dates import DateShifter
 
-            self._dates = DateShifter(self._key, *self.profile.draft.shift_days)
+            self._dates = DateShifter(self._key, *self.profile.shift_days)
         return self._dates
 
     @property

@@ -256,7 +256,7 @@ class Session:
         )
         meta_end, self._barrier = scout.meta_end, scout.position
         safe: list[tuple[int, bytes, Iterable[int] | None]] = []
-        if engine.profile.draft.honours_characteristics and scout.characteristics is not None:
+        if engine.profile.honours_characteristics and scout.characteristics is not None:
             safe = self._safe_blocks(*scout.characteristics)
         scout.restart(
             answers,

@@ -7,8 +7,12 @@ Draft, and frozen. Nothing here knows an input.
 from __future__ import annotations
 
 from ..errors import UsageError
-from .builtin import EDITION, EDITIONS, NAMES, OPTIONS, draft_of
-from .model import Draft, Profile, Row
+from .frozen import EDITION, Profile, frozen_basic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .builtin import EDITIONS, NAMES, OPTIONS, draft_of
+    from .model import Draft, Row
 
 __all__ = ["EDITION", "EDITIONS", "NAMES", "OPTIONS", "Draft", "Profile", "Row", "draft_of", "load"]
 
@@ -23,13 +27,30 @@ def load(
 
     Raises UsageError, for a file with its name, line and what was meant.
     """
+    if name == "basic" and not options and edition in (None, EDITION):
+        profile = frozen_basic()
+        if profile is not None:
+            return profile
     if name.endswith(".toml"):
         from .language import draft_of_file
 
         draft = draft_of_file(name, tuple(options), edition)
     else:
+        from .builtin import draft_of
+
         draft = draft_of(name, tuple(options), edition)
     try:
         return draft.freeze()
     except ValueError as error:  # a limit of the rule table that nobody thought of
         raise UsageError(f"{name}: more rules than can be held ({error})") from None
+
+
+def __getattr__(name: str) -> object:
+    """What only a draft needs is imported when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import builtin
+
+    value: object = getattr(builtin, name)
+    globals()[name] = value
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
+from .frozen import EDITION
 from .model import Draft, Row
 from .tables_io import read_text, rows
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = ("basic", "sup142", "omidb")
-EDITIONS = ("2011", "2017c", "2019c", "2021b", "2023b", "2024b", "2026c", "2026d")
-EDITION = EDITIONS[-1]
+EDITIONS = ("2011", "2017c", "2019c", "2021b", "2023b", "2024b", "2026c", EDITION)
 # Options of PS3.15 Table E.1-1 in the order of its columns, each with its code of CID 7050.
 OPTIONS = {
     "retain-safe-private": "113111",

@@ -27,7 +27,8 @@ from .builtin import (
     draft_of,
     own_rows,
 )
-from .model import SHIFT_DAYS, Draft, Row, scopes
+from .frozen import SHIFT_DAYS
+from .model import Draft, Row, scopes
 from .names import Names, nearest, overlap, shown
 from .targets import Mistake, Target, known_creator_like, target_of
 from .toml_lines import Toml

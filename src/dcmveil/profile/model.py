@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .. import core
 from ..keys import digest_of
+from .frozen import PSEUDONYM_KINDS, SHIFT_DAYS, Profile
 from .tables_io import read_bytes
 
 TYPE_CHECKING = False
@@ -32,12 +33,6 @@ ACTIONS = {
     "set-or-blank": core.LITERAL,
 }
 _WHEN_SHORT = {"set": core.CUT, "set-or-keep": core.LEAVE, "set-or-blank": core.CLEAR}
-# Kinds of pseudonyms: the value's own, in a domain; or that of the Patient ID, fitted to the field.
-PSEUDONYM_KINDS = ("patient", "patient-id", "accession")
-
-# Days by which dates are moved, at least and at most, unless a profile says otherwise: into the
-# past, up to ten years.
-SHIFT_DAYS = (-3650, -1)
 
 
 class Row:
@@ -128,19 +123,8 @@ class Draft:
                 rules.set(pattern, None, ACTIONS[of_vr.action] if of_vr else core.KEEP)
         if self.private_default != "blank" or self.walk_private:
             rules.set_private_default(ACTIONS[self.private_default], self.walk_private)
-        codes = _Codes(rules)
-        look_up = rules.look_up
-        for row in self.rows.values():
-            action, argument = codes[row.action]
-            pattern = row.pattern
-            if row.vr is None or "x" in pattern or look_up(int(pattern, 16))[0]:
-                rules.set(pattern, None, action, None, argument)
-            else:  # newer than the dictionary
-                veiled = core.UID if row.vr == "UI" else core.DUMMY
-                rules.set(pattern, row.vr, action, veiled, argument)
-        for row in self.structure.values():
-            action, argument = codes[row.action]
-            rules.set(row.pattern, None, None, action, argument if action else None)
+        codes = Codes(rules)
+        rules.set_rows(self.lines(codes, rules))
         for vr, row in self.by_vr.items():
             rules.set_vr(vr, ACTIONS[row.action])
         for (creator, group, low), row in self.private.items():
@@ -150,7 +134,27 @@ class Draft:
             code, argument = (None, 0) if place is None else codes[place.action]
             rules.set_scope(scope, tag, code, argument, following)
         rules.freeze()
-        return Profile(self, rules, digest_of(dictionary, *self._facts()))
+        return Profile(self.name, rules, digest_of(dictionary, *self._facts()), self)
+
+    def lines(self, codes: Codes, rules: core.Rules) -> bytes:
+        """The rows as `rules`, which has the dictionary and nothing else yet, takes them."""
+        look_up = rules.look_up
+        lines = []
+        for row in self.rows.values():
+            action, argument = codes[row.action]
+            vr, veiled = "--", core.UNCHANGED
+            if (
+                row.vr is not None
+                and "x" not in row.pattern
+                and not look_up(int(row.pattern, 16))[0]
+            ):
+                # newer than the dictionary
+                vr, veiled = row.vr, core.UID if row.vr == "UI" else core.DUMMY
+            lines.append(f"{row.pattern} {vr} {action:02X} {veiled:02X} {argument:02X}\n")
+        for row in self.structure.values():
+            action, argument = codes[row.action]
+            lines.append(f"{row.pattern} -- FF {action:02X} {argument if action else 255:02X}\n")
+        return "".join(lines).encode("ascii")
 
     def _facts(self) -> Iterator[str]:
         """All that the outcome depends on, for the digest. Names and reasons do not count."""
@@ -160,22 +164,7 @@ class Draft:
             yield "\n".join([f"{key} {row.action} {row.vr}" for key, row in table.items()])
 
 
-class Profile:
-    """A named set of rules, frozen for the core.
-
-    rules       the table that the core looks up
-    digest      32 bytes that tell it from any other; a file's run mark is bound to it
-    draft       what it was made from, for those who want to read it
-    """
-
-    def __init__(self, draft: Draft, rules: core.Rules, digest: bytes) -> None:
-        self.name = draft.name
-        self.draft = draft
-        self.rules = rules
-        self.digest = digest
-
-
-class _Codes(dict[str, tuple[int, int]]):
+class Codes(dict[str, tuple[int, int]]):
     """The core's action and argument for the word of a row, found once for each word."""
 
     def __init__(self, rules: core.Rules) -> None:
@@ -186,13 +175,19 @@ class _Codes(dict[str, tuple[int, int]]):
         action = ACTIONS[verb]
         number = 0
         if action == core.LITERAL:
-            number = self._rules.literal(argument.encode("ascii"), _WHEN_SHORT[verb])
+            number = self._rules.literal(*literal_of(word))
         elif action == core.PSEUDONYM:
             number = PSEUDONYM_KINDS.index(argument or "patient")
         elif action == core.KEEP:
             number = core.BY_ROW
         self[word] = code = action, number
         return code
+
+
+def literal_of(word: str) -> tuple[bytes, int]:
+    """The fixed bytes of such a word, and what they do in a field too short for them."""
+    verb, _, text = word.partition(":")
+    return text.encode("ascii"), _WHEN_SHORT[verb]
 
 
 def covers(pattern: str, tag: str) -> bool:

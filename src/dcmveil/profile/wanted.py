@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .model import PSEUDONYM_KINDS
+from .frozen import PSEUDONYM_KINDS
 from .names import nearest
 from .targets import Mistake, Target
 

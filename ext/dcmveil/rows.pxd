@@ -1,0 +1,56 @@
+"""Rows as text: all of a rule table's rows in one call, and what tells tables from edited ones."""
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stddef cimport size_t
+
+from dcmveil.rules cimport RuleTable, UNCHANGED, rules_set
+from dcmveil.vr cimport VR_NONE, vr_of
+from dcmveil.wire cimport load64
+
+cdef enum:
+    ROW_BYTES = 21
+
+
+cdef inline int _hex(uint8_t c) noexcept:
+    return c - c'0' if c'0' <= c <= c'9' else c - c'A' + 10 if c'A' <= c <= c'F' else -1
+
+
+cdef inline int _byte(const uint8_t *p) noexcept:
+    """Two hexadecimal digits and the blank or line end before them; -1: others stand there."""
+    cdef int high = _hex(p[1]), low = _hex(p[2])
+    return high << 4 | low if p[0] == c' ' and high >= 0 and low >= 0 else -1
+
+
+cdef inline int _set_row(RuleTable *t, const uint8_t *p) noexcept:
+    cdef int action = _byte(p + 11), veiled = _byte(p + 14), arg = _byte(p + 17)
+    cdef uint8_t vr = UNCHANGED
+    if p[9] != c'-' or p[10] != c'-':
+        vr = vr_of(p[9], p[10])
+    if (action < 0 or veiled < 0 or arg < 0 or vr == VR_NONE or p[8] != c' '
+            or p[ROW_BYTES - 1] != c'\n'):
+        return -1
+    return rules_set(t, p, vr, action, veiled, arg)
+
+
+cdef inline size_t rules_set_rows(RuleTable *t, const uint8_t *text, size_t n) noexcept:
+    """Lines `ggggeeee VR AA VV RR`: the arguments of rules_set, `--` and FF for UNCHANGED. Where it
+    stopped: n, or the first line that is malformed or does not fit."""
+    cdef size_t i = 0
+    while n - i >= ROW_BYTES and _set_row(t, text + i) == 0:
+        i += ROW_BYTES
+    return i
+
+
+cdef inline uint64_t fingerprint_of(const uint8_t *text, size_t n, uint64_t start) noexcept:
+    """Another number for a text that was edited, by all that is likely; no protection against
+    somebody who wants the same one."""
+    cdef uint64_t h = (start ^ n) * 0x9E3779B97F4A7C15ULL
+    cdef size_t i = 0
+    while n - i >= 8:
+        h = (h ^ load64(text + i)) * 0x9E3779B97F4A7C15ULL
+        h ^= h >> 32
+        i += 8
+    while i < n:
+        h = (h ^ text[i]) * 0x9E3779B97F4A7C15ULL
+        h ^= h >> 32
+        i += 1
+    return h
