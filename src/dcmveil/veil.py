@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .engine import Engine, Looker
 from .errors import UsageError
-from .faces.stream import Reader, stream
 from .profile import Profile, load
 from .session import HOLD_LIMIT as HOLD_LIMIT
 from .session import INFLATE_LIMIT as INFLATE_LIMIT
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .engine import Crosswalk
     from .faces.archive import ArchiveReport, OnMember
     from .faces.ordinary import Ordinary
-    from .faces.stream import Readable, Writable
+    from .faces.stream import Readable, Reader, Writable
     from .inspect import Edit, Source
     from .pseudonyms import PseudonymTable
     from .report import Report
@@ -148,6 +147,8 @@ class Veil:
             return b"".join([bytes(piece) for piece in session.push(n, True)])
         import io
 
+        from .faces.stream import stream
+
         out = io.BytesIO()
         stream(session, io.BytesIO(data), out)
         return out.getvalue()
@@ -155,10 +156,14 @@ class Veil:
     def stream(self, src: Readable, dst: Writable) -> Report:
         """Rewrite a readable into a writable, in bounded memory. Raises DicomError; the bytes
         written until then were rewritten, but the output is not whole and must be thrown away."""
+        from .faces.stream import stream
+
         return stream(self.session(), src, dst)
 
     def reader(self, src: Readable) -> Reader:
         """A readable that rewrites `src` as it is read. Its reads raise DicomError."""
+        from .faces.stream import Reader
+
         return Reader(self.session(), src)
 
     def copy(self, src: Path, dst: Path, **options: Any) -> Report:

@@ -46,6 +46,7 @@ class Plan:
         self.format = "table"
         self.conformance = False
         # of copy and patch; the other options of a run have their defaults in trees.Options
+        self.jobs = 1
         self.source = self.target = ""
         self.paths: list[str] = []
         self.files_from: str | None = None
@@ -198,6 +199,12 @@ def _plain_plan(arguments: list[str]) -> Plan | None:
                 plan.options += option_names(value)
             else:
                 setattr(plan, _PLAIN_VALUES[argument], value)
+        elif argument == "--jobs" or argument[:2] == "-j":
+            jobs = argument[2:] if argument[1] == "j" else ""  # -jN is -j N
+            jobs = jobs or next(rest, "")
+            if command == "stream" or not (jobs.isascii() and jobs.isdigit() and len(jobs) < 5):
+                return None
+            plan.jobs = int(jobs)
         elif command == "stream" or argument.startswith("-"):
             return None
         else:

@@ -10,7 +10,6 @@ import os
 from ..errors import UsageError
 from ..trees import Options, StopFlag, Summary, run
 from ..trees.record import COPIED, FAILED, REWRITTEN, SAME, SKIPPED
-from ..trees.single import check_apart, output_of, place_of
 from ..trees.tasks import DIRECTORY
 from ..trees.walk import listed
 from . import DONE, INTERRUPTED, NOT_ALL, Plan, say
@@ -152,6 +151,8 @@ def run_copy(plan: Plan) -> int:
         return _run_all(plan, [(plan.source, plan.target, _list(plan, plan.source), None, False)])
     if plan.files_from is not None:
         raise UsageError("a list of files needs the folder that they lie in")
+    from ..trees.single import check_apart, output_of, place_of
+
     source, name = place_of(plan.source)
     target, final = output_of(plan.target)
     check_apart(source, name, target, final)

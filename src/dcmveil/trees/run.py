@@ -9,7 +9,6 @@ from itertools import islice
 from ..errors import UsageError
 from ..faces import journal
 from ..faces.names import Names
-from .outputs import Outputs, Quarantine
 from .record import (
     FAILED,
     OUTCOMES,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .ledger import Crosswalk, DiskSet, Ledger
+    from .outputs import Outputs, Quarantine
     from .record import Result
     from .tasks import Task, Veils
     from .walk import Found
@@ -199,9 +199,13 @@ class _Run:
         self.summary = Summary()
         self.outputs: Outputs | None = None
         if self.target is not None:
+            from .outputs import Outputs
+
             self.outputs = Outputs(self.target, self.names, options, final)
         self.quarantine: Quarantine | None = None
         if options.quarantine is not None:
+            from .outputs import Quarantine
+
             self.quarantine = Quarantine(options.quarantine, self.source, self.names)
         self.ledger: Ledger | None = None
         self.crosswalk: Crosswalk | None = None
