@@ -14,7 +14,8 @@ from build import EXPLICIT_LE, JPEG_BASELINE, E, part10
 from dcmveil import Report, Veil, core
 from dcmveil.faces import patch
 from dcmveil.faces.files import KernelCopy
-from dcmveil.faces.ordinary import Ordinary, first_of
+from dcmveil.faces.ordinary import Ordinary
+from dcmveil.faces.records import first_of
 from dcmveil.trees.record import Counts, _counts_of, _warnings_of
 from test_ordinary import PROFILES, veil_of
 

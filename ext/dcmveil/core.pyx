@@ -20,7 +20,7 @@ from dcmveil.spans cimport (bytes_of, differing, geometry_of, spans_in, tag_text
                            write_document)
 from dcmveil.state cimport Frame, Machine, Op, cut_at
 from dcmveil.tags cimport FIRST_RECORD
-from dcmveil.values cimport write_op
+from dcmveil.values cimport asks, write_ops
 from dcmveil.vr cimport vr_of
 
 from dcmveil.errors import DicomError, NotDicomError
@@ -458,10 +458,10 @@ cdef class Rewriter:
         if m.trace:
             olds = [bytes_of(window, m, &m.ops[i], _m.TRACE_LIMIT) for i in range(m.n_ops)]
         if m.n_ops <= FEW_OPS:
-            n_asks = _write_ops(m, window)
+            n_asks = write_ops(m, window)
         else:
             with nogil:
-                n_asks = _write_ops(m, window)
+                n_asks = write_ops(m, window)
         if n_asks:
             self._ask(window)
         if self.trace is not None:
@@ -474,10 +474,10 @@ cdef class Rewriter:
         cdef Machine *m = self.machine
         cdef Op *op
         cdef uint32_t i
-        asks = []
+        questions = []
         for i in range(m.n_ops):
             op = &m.ops[i]
-            if op.kind == _m.VALUE and _asks(op) and op.done == 0:
+            if op.kind == _m.VALUE and asks(op) and op.done == 0:
                 if self.new_uids is not None and self._write_uid(op, window):
                     continue
                 if op.action == _r.DOCUMENT:
@@ -485,11 +485,11 @@ cdef class Rewriter:
                 else:
                     about = geometry_of(m) if op.action == _r.PIXELS else op.arg
                 most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
-                asks.append((op.action, bytes_of(window, m, op, most), op.vr, about))
-        answers = iter(self.answer(asks) if asks else ())
+                questions.append((op.action, bytes_of(window, m, op, most), op.vr, about))
+        answers = iter(self.answer(questions) if questions else ())
         for i in range(m.n_ops):
             op = &m.ops[i]
-            if op.kind != _m.VALUE or not _asks(op):
+            if op.kind != _m.VALUE or not asks(op):
                 continue
             new = next(answers) if op.done == 0 else None
             if op.action == _r.DOCUMENT:
@@ -585,32 +585,3 @@ def differences(before, after, size_t gap) -> list[tuple[int, int]]:
             PyBuffer_Release(&b)
     finally:
         PyBuffer_Release(&a)
-
-
-cdef enum:      # a bit for each action whose value comes from Python
-    ASKING = (1 << _r.UID | 1 << _r.CHECK_UID | 1 << _r.PIXELS | 1 << _r.DOCUMENT | 1 << _r.SHIFT
-              | 1 << _r.YEAR | 1 << _r.ZERO_TIME | 1 << _r.PSEUDONYM | 1 << _r.HASH)
-
-
-cdef uint32_t _write_ops(const Machine *m, uint8_t *window) noexcept nogil:
-    """Write the values that nobody is asked for; how many operations are left."""
-    cdef const Op *op
-    cdef const Op *end = m.ops + m.n_ops
-    cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
-    cdef uint32_t n_asks = 0
-    op = m.ops
-    while op != end:
-        if op.kind == _m.VALUE:
-            if _asks(op):
-                n_asks += 1
-            else:
-                write_op(m.rules, op, <uint8_t *>(start + op.offset))
-        elif op.kind == _m.PREAMBLE or op.kind == _m.TAIL:
-            memset(<uint8_t *>(start + op.offset), 0, op.length)
-        op += 1
-    return n_asks
-
-
-cdef inline bint _asks(const Op *op) noexcept nogil:
-    """Whether the new value comes from Python."""
-    return ASKING >> op.action & 1

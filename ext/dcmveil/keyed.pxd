@@ -13,6 +13,12 @@ cdef class Digests:
     cdef bytes of(self, bytes text)
 
 
+cdef struct UidCounts:      # see UidMapper
+    Py_ssize_t short_
+    Py_ssize_t vanished
+    Py_ssize_t foreign
+
+
 cdef class UidMapper:
     cdef bytes key
     cdef Digests digests
@@ -23,10 +29,9 @@ cdef class UidMapper:
     cdef readonly dict new
     cdef readonly dict kept
     cdef readonly dict noted        # single values with something to count: (new, what)
-    cdef Py_ssize_t n_short
-    cdef Py_ssize_t n_vanished
-    cdef Py_ssize_t n_foreign
+    cdef UidCounts counts
 
+    cdef UidCounts take(self) noexcept
     cdef Py_ssize_t counted(self) noexcept
     cdef bytes _map(self, bytes old)
     cdef bytes _map_new(self, bytes old, int *notes)
@@ -41,3 +46,7 @@ cdef class RunMark:
     cdef Digests digests
 
     cdef int write(self, char *preamble, const Text *values) except -1
+
+
+cdef inline dict named(const UidCounts *counts):
+    return {"short": counts.short_, "vanished": counts.vanished, "foreign": counts.foreign}

@@ -182,7 +182,7 @@ cdef class UidMapper:
         self.prefix = f"{root}.".encode()
         self.limit = limit
         self.new, self.kept, self.noted = {}, {}, {}
-        self.n_short = self.n_vanished = self.n_foreign = 0
+        self.counts = UidCounts(0, 0, 0)
 
     def map(self, bytes old not None) -> bytes:
         """The new UID for one old UID, both with their padding and of the same length in bytes.
@@ -220,25 +220,30 @@ cdef class UidMapper:
 
     @property
     def short(self) -> int:
-        return self.n_short
+        return self.counts.short_
 
     @property
     def vanished(self) -> int:
-        return self.n_vanished
+        return self.counts.vanished
 
     @property
     def foreign(self) -> int:
-        return self.n_foreign
+        return self.counts.foreign
 
     def take_counts(self) -> dict[str, int]:
         """The counts since the last call, by attribute name; they start again from 0."""
-        counts = {"short": self.n_short, "vanished": self.n_vanished, "foreign": self.n_foreign}
-        self.n_short = self.n_vanished = self.n_foreign = 0
+        cdef UidCounts counts = self.take()
+        return named(&counts)
+
+    cdef UidCounts take(self) noexcept:
+        """The same."""
+        cdef UidCounts counts = self.counts
+        self.counts = UidCounts(0, 0, 0)
         return counts
 
     cdef Py_ssize_t counted(self) noexcept:
         """All of them: 0, there is nothing to take."""
-        return self.n_short + self.n_vanished + self.n_foreign
+        return self.counts.short_ + self.counts.vanished + self.counts.foreign
 
     cdef bytes _map(self, bytes old):
         cdef PyObject *known = PyDict_GetItemWithError(self.new, old)
@@ -251,9 +256,9 @@ cdef class UidMapper:
         else:
             new = self._map_new(old, &notes)
         if notes:
-            self.n_short += notes & SHORT != 0
-            self.n_vanished += notes & VANISHED != 0
-            self.n_foreign += notes & FOREIGN != 0
+            self.counts.short_ += notes & SHORT != 0
+            self.counts.vanished += notes & VANISHED != 0
+            self.counts.foreign += notes & FOREIGN != 0
         return new
 
     cdef bytes _map_new(self, bytes old, int *notes):

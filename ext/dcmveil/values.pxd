@@ -1,19 +1,19 @@
 """The fixed layout: what each action writes into a value field of n bytes."""
-from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from dcmveil.rules cimport BLANK, RuleTable
-from dcmveil.state cimport Op
-from dcmveil.vr cimport AE, VR_TEXT, vr_flags
+from dcmveil.rules cimport (CHECK_UID, DOCUMENT, HASH, PIXELS, PSEUDONYM, SHIFT, UID, YEAR, ZERO_TIME,
+                            RuleTable)
+from dcmveil.state cimport Machine, Op
 
+cdef enum:      # a bit for each action whose value comes from Python
+    ASKING = (1 << UID | 1 << CHECK_UID | 1 << PIXELS | 1 << DOCUMENT | 1 << SHIFT | 1 << YEAR
+              | 1 << ZERO_TIME | 1 << PSEUDONYM | 1 << HASH)
+
+cdef uint32_t write_ops(const Machine *m, uint8_t *window) noexcept nogil
 cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept nogil
 cdef int legal_length(uint8_t vr, uint64_t n) noexcept nogil
 
 
-cdef inline void write_op(const RuleTable *t, const Op *op, uint8_t *span) noexcept nogil:
-    """Write op.length bytes for the actions that need nothing but the table; blanks, which are most
-    of all, without a call."""
-    if op.action == BLANK and op.vr != AE:
-        memset(span, c' ' if vr_flags(op.vr) & VR_TEXT else 0, op.length)
-    else:
-        write_fixed(t, op, span)
+cdef inline bint asks(const Op *op) noexcept nogil:
+    """Whether the new value comes from Python."""
+    return ASKING >> op.action & 1

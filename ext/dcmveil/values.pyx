@@ -8,7 +8,7 @@ written depends on the place in the value alone.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
-from dcmveil.state cimport Op, WHOLE_LIMIT
+from dcmveil.state cimport PREAMBLE, TAIL, VALUE, WHOLE_LIMIT, Machine, Op
 from dcmveil.rules cimport BLANK, CLEAR, DUMMY, KEEP, LEAVE, LITERAL, Literal, RuleTable
 from dcmveil.vr cimport AE, AS, CS, DA, DS, DT, IS, TM, UI, UR, VR_PLAIN, VR_TEXT, vr_flags
 
@@ -18,6 +18,34 @@ cdef const char *LEGACY_DATE = b"1900.01.01"     # ACR-NEMA, PS3.5 6.2 note to D
 cdef const char *TIME = b"000000.000000"
 cdef const char *DATE_TIME = b"19000101000000.000000"
 cdef const char *AGE = b"000Y"
+
+
+cdef uint32_t write_ops(const Machine *m, uint8_t *window) noexcept nogil:
+    """Write the values of a machine's operations that nobody is asked for; how many are left."""
+    cdef const Op *op
+    cdef const Op *end = m.ops + m.n_ops
+    cdef uint64_t start = <uint64_t>window - m.base     # where absolute offset 0 would be
+    cdef uint32_t n_asks = 0
+    op = m.ops
+    while op != end:
+        if op.kind == VALUE:
+            if asks(op):
+                n_asks += 1
+            else:
+                _write_op(m.rules, op, <uint8_t *>(start + op.offset))
+        elif op.kind == PREAMBLE or op.kind == TAIL:
+            memset(<uint8_t *>(start + op.offset), 0, op.length)
+        op += 1
+    return n_asks
+
+
+cdef inline void _write_op(const RuleTable *t, const Op *op, uint8_t *span) noexcept nogil:
+    """Write op.length bytes for the actions that need nothing but the table; blanks, which are most
+    of all, without a call."""
+    if op.action == BLANK and op.vr != AE:
+        memset(span, c' ' if vr_flags(op.vr) & VR_TEXT else 0, op.length)
+    else:
+        write_fixed(t, op, span)
 
 
 cdef int legal_length(uint8_t vr, uint64_t n) noexcept nogil:
@@ -86,7 +114,7 @@ cdef void _padded(const Op *op, uint8_t *span, const uint8_t *text, uint32_t len
 
 
 cdef void write_fixed(const RuleTable *t, const Op *op, uint8_t *span) noexcept nogil:
-    """What write_op does not write itself."""
+    """What _write_op does not write itself."""
     cdef uint8_t flags = vr_flags(op.vr)
     cdef uint8_t action = op.action
     cdef const Literal *literal

@@ -7,8 +7,7 @@ returns false, and the session reads that file from its start. So it raises no f
 has no policy of its own; tests/test_ordinary.py holds the two ways together.
 """
 from cpython.bytearray cimport PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -20,10 +19,10 @@ from posix.unistd cimport SEEK_SET, close as c_close, lseek, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
-from dcmveil.keyed cimport RunMark, Text, UidMapper
+from dcmveil.keyed cimport RunMark, Text, UidCounts, UidMapper, named
 from dcmveil.spans cimport next_difference, span_in, texts_in
 from dcmveil.state cimport Machine, Span
-from dcmveil.faces.records cimport Targets, add_changed, add_done, add_file
+from dcmveil.faces.records cimport Targets, add_changed, add_done, add_file, first_of, last_of
 from dcmveil.faces.system cimport (
     O_NOFOLLOW, Opened, OpenFiles, changed_ns, path_of, read_at, write_on
 )
@@ -37,20 +36,16 @@ cdef enum:
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     RECORDS_LIMIT = 1 << 20     # bytes of a journal; more goes by way of its file
-    # of the text that add_line() makes
-    UID_MOST = 64               # PS3.5 section 9.1
-    FIRST_MOST = 256            # bytes of three numbers, their names and a UID
-    NUMBER_MOST = 20            # digits
-    ZERO = 48                   # the digit
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
 
+cdef enum:
+    NOT_ORDINARY = -2           # beside what step() of the core says
+
 cdef struct Output:
     int file                    # -1: not open yet
     const char *path            # of a new file; NULL: it is open
-
-NOTHING_COUNTED = {"short": 0, "vanished": 0, "foreign": 0}
 
 
 cdef class Ordinary:
@@ -87,6 +82,7 @@ cdef class Ordinary:
     cdef bytes syntax_field, media_class, sop_class
     cdef object encoding        # None: not ordinary
     cdef bint media_ordinary, class_ordinary
+    cdef bint guess             # the next file may have them all too
     # the file at hand
     cdef int file
     cdef int64_t begun          # microseconds of a clock
@@ -94,11 +90,12 @@ cdef class Ordinary:
     cdef readonly uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
     cdef readonly str patient_id, study, series, instance   # None until they are seen
-    cdef dict uid_counts        # None: there is nothing to count
+    cdef UidCounts uid_counts
     # of the file that was remembered
     cdef uint64_t like_counts[_r.ACTION_COUNT]  # (the first is of what is kept)
     cdef uint64_t like_notes[_m.NOTE_COUNT]
-    cdef dict like_answer_notes, like_uid_counts
+    cdef UidCounts like_uid_counts
+    cdef dict like_answer_notes
     cdef str like_study, like_series, like_syntax
 
     def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
@@ -218,12 +215,13 @@ cdef class Ordinary:
         cdef size_t settled
         cdef int status
         try:
-            if self.status.st_nlink > 1 or not self._begin(file):
+            if self.status.st_nlink > 1:
+                return False
+            status = self._begin(file)
+            if status == NOT_ORDINARY:
                 return False
             add_file(records, relative, self.status.st_ino, self.size)
             while True:
-                memcpy(self.before, self.window, self.filled)
-                status = self._rewrite()
                 settled = self._settled()
                 at = self.rewriter.machine.base
                 self._add_edits(records, at, settled)
@@ -231,7 +229,8 @@ cdef class Ordinary:
                     return False
                 if status == _m.DONE:
                     return self._finish()
-                if not self._go_on(status, settled):
+                status = self._go_on(status, settled)
+                if status == NOT_ORDINARY:
                     return False
         except DicomError:
             return False
@@ -244,11 +243,10 @@ cdef class Ordinary:
         cdef size_t settled
         cdef int status
         try:
-            if not self._begin(src):
+            status = self._begin(src)
+            if status == NOT_ORDINARY:
                 return False
             while True:
-                memcpy(self.before, self.window, self.filled)
-                status = self._rewrite()
                 settled = self._settled()
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
@@ -265,7 +263,8 @@ cdef class Ordinary:
                     start = end
                 if status == _m.DONE:
                     return self._finish()
-                if not self._go_on(status, settled):
+                status = self._go_on(status, settled)
+                if status == NOT_ORDINARY:
                     return False
         except DicomError:
             return False
@@ -297,23 +296,15 @@ cdef class Ordinary:
         return (memcmp(self.like_counts + 1, m.counts + 1, sizeof(self.like_counts) - 8) == 0
                 and memcmp(self.like_notes, m.notes, sizeof(self.like_notes)) == 0
                 and self.like_study == self.study and self.like_series == self.series
-                and self.like_syntax == self.syntax and self.like_uid_counts == self.uid_counts
+                and memcmp(&self.like_uid_counts, &self.uid_counts, sizeof(UidCounts)) == 0
+                and self.like_syntax == self.syntax
                 and self.like_answer_notes == self.answers.notes)
 
     cpdef int add_line(self, bytearray records, bytes start, bytes rest) except -1:
         """The end of what plan() has added: the line of this file, which is `start`, then what it
         shares with no other, `rest`, which it shares with those that are alike, and the seconds."""
-        cdef char seconds[NUMBER_MOST + 9]
-        cdef int64_t took = _now_us() - self.begun
-        cdef char *end = _put_number(seconds, took // 1_000_000, 1)
-        end[0] = b"."
-        end = _put_number(end + 1, took % 1_000_000, 6)
-        end[0] = end[1] = b"}"
         first = first_of(self.size, self.size, self.rewriter.machine.elements, self.instance)
-        add_done(records, start + first + rest
-                 + PyBytes_FromStringAndSize(seconds, end + 2 - seconds))
-        return 0
-
+        return add_done(records, start + first + rest + last_of(_now_us() - self.begun))
     def report(self) -> Report:
         cdef Rewriter r = self.rewriter
         report = Report()
@@ -327,7 +318,7 @@ cdef class Ordinary:
         report.notes = r.notes
         if self.answers.notes:
             report.notes |= self.answers.notes
-        report.uids = self.uid_counts or dict(NOTHING_COUNTED)
+        report.uids = named(&self.uid_counts)
         report.transfer_syntax = self.syntax
         return report
 
@@ -355,95 +346,143 @@ cdef class Ordinary:
 
     # -- steps -------------------------------------------------------------------------------
 
-    cdef bint _begin(self, int file) except -1:
-        """Read the start of a file, whose status is known, and look ahead to the barrier. Whether it
-        is ordinary up to there; then the rewriter stands at its first byte."""
+    # Each of these says what step() of the core says, or NOT_ORDINARY.
+
+    cdef int _begin(self, int file) except -1:
+        """The first step into a file whose status is known, past the barrier."""
+        cdef size_t n
+        cdef int status
         self.file = file
         self.begun = _now_us()
         self.size = self.status.st_size
         if self.size > self.size_limit:
-            return False
-        if self.size <= self.head or self.ask == self.head:
-            return self._look_ahead(self.head)
-        if self._look_ahead(self.ask):
-            return True
-        self.ask = self.head    # its header is not short, nor are those of its series
-        return self._look_ahead(self.head)
+            return NOT_ORDINARY
+        n = self.head if self.size <= self.head else self.ask
+        status = self._begin_in(n)
+        if status == NOT_ORDINARY and n < self.head:
+            self.ask = self.head    # its header is not short, nor are those of its series
+            status = self._begin_in(self.head)
+        return status
 
-    cdef bint _look_ahead(self, size_t n) except -1:
-        """In the first n bytes."""
-        cdef Rewriter r = self.rewriter
-        cdef Machine *m = r.machine
-        cdef int seen
+    cdef int _begin_in(self, size_t n) except -1:
+        """In its first n bytes."""
+        cdef int status
         self.filled = 0
         if self._read(n, 0) < 0 or self.filled < PREAMBLE + 4:
-            return False
+            return NOT_ORDINARY
         if (memcmp(self.window + PREAMBLE, b"DICM", 4) != 0
                 or memcmp(self.window, b"DCMVEIL", 7) == 0):
-            return False
+            return NOT_ORDINARY
+        memcpy(self.before, self.window, self.filled)
+        if self.guess and self.filled + 8 <= self.hold_limit:
+            status = self._guess()
+            if status != NOT_ORDINARY:
+                return status
+            memcpy(self.window, self.before, self.filled)
+        if not self._look_ahead():
+            return NOT_ORDINARY
+        status = self._rewrite()
+        self._mark()
+        return status
+
+    cdef int _guess(self) except -1:
+        """Rewrite by the facts of the file before: most files of a folder share them, and then there
+        is no need to look ahead for them. The walk shows whether they were right."""
+        cdef const Machine *m = self.rewriter.machine
+        cdef int status
+        self.guess = False
+        try:
+            self._begin_rewriting()
+            status = self._rewrite()
+        except DicomError:
+            return NOT_ORDINARY
+        if (not (m.past_barrier or status == _m.DONE) or m.characteristics.seen
+                or not self._was(&m.syntax, self.syntax_field)
+                or not self._was(&m.media_class, self.media_class)
+                or not self._was(&m.sop_class, self.sop_class)
+                or not self._was(&m.patient_id, self.patient)):
+            return NOT_ORDINARY
+        self.guess = True
+        self._mark()
+        return status
+
+    cdef bint _was(self, const Span *span, bytes field) noexcept:
+        """Whether that stood in the first window before it was rewritten, as span_in has it."""
+        cdef Text found = self._text_of(span)
+        return (found.length == PyBytes_GET_SIZE(field)
+                and memcmp(self.before + (found.start - <const char *>self.window),
+                           PyBytes_AS_STRING(field), found.length) == 0)
+
+    cdef bint _look_ahead(self) except -1:
+        """Up to the barrier, for the facts that the rewriting needs. Whether the file is ordinary up
+        to there; then the rewriter stands at its first byte."""
+        cdef Rewriter r = self.rewriter
+        cdef Machine *m = r.machine
+        cdef const char *window = <const char *>self.window
+        cdef int seen
+        cdef bint others
+        self.guess = False
         r.begin(None, None, True)
         seen = r.step_in(self.window, self.filled, self.filled == self.size)
         if seen != _m.SYNTAX:
             return False
-        self._look_up_syntax(span_in(<const char *>self.window, 0, self.filled, &m.syntax))
-        media_class = span_in(<const char *>self.window, 0, self.filled, &m.media_class)
+        others = self._look_up_syntax(span_in(window, 0, self.filled, &m.syntax))
+        media_class = span_in(window, 0, self.filled, &m.media_class)
         if media_class != self.media_class:
             self.media_ordinary = self.engine.is_ordinary_class(media_class)
             self.media_class = media_class
+            others = True
         if self.encoding is None or not self.media_ordinary:
             return False
         r.set_encoding(self.encoding)
         seen = r.step_in(self.window, self.filled, self.filled == self.size)
         if (seen != _m.BARRIER and seen != _m.DONE) or m.pos + 8 > self.hold_limit:
             return False
-        return self._begin_rewriting()
-
-    cdef int _look_up_syntax(self, bytes field) except -1:
-        if field == self.syntax_field:
-            return 0
-        self.syntax, self.encoding, deflated = self.engine.syntax_of(field)
-        if deflated:
-            self.encoding = None
-        self.syntax_field = field
-        self.answers = None
-        return 0
-
-    cdef bint _begin_rewriting(self) except -1:
-        cdef Rewriter r = self.rewriter
-        cdef Machine *m = r.machine
-        cdef uint64_t meta_end = m.meta_end
-        cdef const char *window = <const char *>self.window
         sop_class = span_in(window, 0, self.filled, &m.sop_class)
         if sop_class != self.sop_class:
             self.class_ordinary = self.engine.is_ordinary_class(sop_class)
             self.sop_class = sop_class
+            others = True
         if m.characteristics.seen or not self.class_ordinary:
             return False
         patient = span_in(window, 0, self.filled, &m.patient_id)
         if self.answers is None or patient != self.patient:
             self.answers = self.engine.answers(self.syntax, patient, False)
             self.patient = patient
+            others = True
+        self.guess = not others
+        return self._begin_rewriting()
+
+    cdef bint _look_up_syntax(self, bytes field) except -1:
+        """Whether it is another one."""
+        if field == self.syntax_field:
+            return False
+        self.syntax, self.encoding, deflated = self.engine.syntax_of(field)
+        if deflated:
+            self.encoding = None
+        self.syntax_field = field
+        self.answers = None
+        return True
+
+    cdef bint _begin_rewriting(self) except -1:
+        cdef Rewriter r = self.rewriter
         self.answers.notes.clear()
         r.begin(self.answers, self.answers.known_uids, False)
-        m.encoding_told = True
-        m.encoding = self.encoding
-        m.known_meta_end = meta_end
-        if self.uids.counted():
-            self.uids.take_counts()     # of an input that was left half-way
+        r.machine.encoding_told = True
+        r.machine.encoding = self.encoding
+        self.uids.take()    # those of an input that was left half-way
         self.patient_id = self.study = self.series = self.instance = None
         return True
 
     cdef int _rewrite(self) except -1:
-        """One step, through what the window holds."""
+        """Through what the window holds."""
         cdef Rewriter r = self.rewriter
-        cdef Machine *m = r.machine
-        cdef bint first = m.pos == 0
-        cdef int status = r.step_in(self.window, self.filled, m.base + self.filled == self.size)
+        cdef int status
+        status = r.step_in(self.window, self.filled,
+                           r.machine.base + self.filled == self.size)
         if (self.patient_id is None or self.instance is None or self.study is None
                 or self.series is None):
             self._see_new_values()
-        if first:
-            self._mark()
         return status
 
     cdef int _mark(self) except -1:
@@ -464,23 +503,28 @@ cdef class Ordinary:
         cdef Machine *m = self.rewriter.machine
         return min(m.pos - m.base, <uint64_t>self.filled)
 
-    cdef bint _go_on(self, int status, size_t settled) except -1:
-        """The settled bytes are out, and what is skipped: read what comes next. False: the file ends
-        too early, or an element does not fit into the window."""
+    cdef int _go_on(self, int status, size_t settled) except -1:
+        """The settled bytes are out, and what is skipped: read what comes next, and rewrite it. Not
+        ordinary: the file ends too early, or an element does not fit into the window."""
         cdef Machine *m = self.rewriter.machine
         cdef size_t rest = self.filled - settled
         if status == _m.SKIP:
             m.base += settled + m.skip
             self.filled = 0
-            return m.base <= self.size and self._read(AFTER_SKIP, m.base) >= 0
-        if m.base == 0:
-            self.ask = self.head
-        if rest:
-            memmove(self.window, self.window + settled, rest)
-        self.filled = rest
-        m.base += settled
-        return (m.base + rest < self.size and m.pos - m.base + m.need <= self.capacity
-                and self._read(self.capacity, m.base + rest) > 0)
+            if m.base > self.size or self._read(AFTER_SKIP, m.base) < 0:
+                return NOT_ORDINARY
+        else:
+            if m.base == 0:
+                self.ask = self.head
+            if rest:
+                memmove(self.window, self.window + settled, rest)
+            self.filled = rest
+            m.base += settled
+            if (m.base + rest >= self.size or m.pos - m.base + m.need > self.capacity
+                    or self._read(self.capacity, m.base + rest) <= 0):
+                return NOT_ORDINARY
+        memcpy(self.before, self.window, self.filled)
+        return self._rewrite()
 
     cdef int64_t _read(self, size_t n, uint64_t at) noexcept:
         """Into the window, up to n bytes from `at` on, as far as there is room and the file goes; how
@@ -523,7 +567,7 @@ cdef class Ordinary:
         self.study = self.study or ""
         self.series = self.series or ""
         self.instance = self.instance or ""
-        self.uid_counts = self.uids.take_counts() if self.uids.counted() else None
+        self.uid_counts = self.uids.take()
         return True
 
 
@@ -534,47 +578,6 @@ cdef bint _is_open(Output *output) noexcept nogil:
             output.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666
         )
     return output.file >= 0
-
-
-cpdef bytes first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance):
-    """The members of a file's record (docs/trees.md) that it shares with no other, and a comma."""
-    cdef char text[FIRST_MOST]
-    cdef char *at
-    cdef Py_ssize_t i, length
-    cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
-    cdef bint plain = length <= UID_MOST
-    for i in range(length if plain else 0):
-        plain = plain and (b"0" <= uid[i] <= b"9" or uid[i] == b".")
-    at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
-    at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
-    at = _put_number(_put(at, b',"elements":', 12), elements, 1)
-    at = _put(at, b',"instance":', 12)
-    if plain:
-        at = _put(_put(_put(at, b'"', 1), uid, length), b'",', 2)
-        return PyBytes_FromStringAndSize(text, at - text)
-    from json.encoder import encode_basestring_ascii    # a profile may put any text there
-
-    first = PyBytes_FromStringAndSize(text, at - text)
-    return first + encode_basestring_ascii(instance).encode() + b","
-
-
-cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
-    """Where it ends."""
-    memcpy(to, text, n)
-    return to + n
-
-
-cdef char *_put_number(char *to, uint64_t number, int digits) noexcept:
-    """In decimal, with at least so many digits; where it ends."""
-    cdef char backwards[NUMBER_MOST]
-    cdef int i, n = 0
-    while number or n < digits:
-        backwards[n] = ZERO + number % 10
-        number //= 10
-        n += 1
-    for i in range(n):
-        to[i] = backwards[n - 1 - i]
-    return to + n
 
 
 cdef int64_t _now_us() noexcept:

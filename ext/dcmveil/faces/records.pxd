@@ -21,3 +21,5 @@ cdef class Targets:
 cpdef int add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1
 cpdef int add_done(bytearray records, bytes line) except -1
 cdef int add_changed(bytearray records, uint64_t offset, const uint8_t *new, uint32_t n) except -1
+cpdef bytes first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance)
+cdef bytes last_of(int64_t took_us)

@@ -4,6 +4,7 @@ memory. What they mean, and how they are read back from a file, stands in faces/
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.errno cimport errno
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport UINT16_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -14,6 +15,12 @@ from posix.unistd cimport close as c_close, fsync
 
 from dcmveil.faces.system cimport changed_ns, write_at
 from dcmveil.wire cimport load16, load32, load64
+
+cdef enum:
+    UID_MOST = 64               # PS3.5 section 9.1
+    FIRST_MOST = 256            # bytes of three numbers, their names and a UID
+    NUMBER_MOST = 20            # digits
+    ZERO = 48                   # the digit
 
 
 cpdef int add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1:
@@ -63,6 +70,60 @@ cdef char *_add(bytearray records, size_t n) except NULL:
     PyByteArray_Resize(records, at + n)
     return PyByteArray_AS_STRING(records) + at
 
+
+# -- the line of a file ----------------------------------------------------------------------------
+
+cpdef bytes first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance):
+    """The members of a file's record (docs/trees.md) that it shares with no other, and a comma."""
+    cdef char text[FIRST_MOST]
+    cdef char *at
+    cdef Py_ssize_t i, length
+    cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
+    cdef bint plain = length <= UID_MOST
+    for i in range(length if plain else 0):
+        plain = plain and (b"0" <= uid[i] <= b"9" or uid[i] == b".")
+    at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
+    at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
+    at = _put_number(_put(at, b',"elements":', 12), elements, 1)
+    at = _put(at, b',"instance":', 12)
+    if plain:
+        at = _put(_put(_put(at, b'"', 1), uid, length), b'",', 2)
+        return PyBytes_FromStringAndSize(text, at - text)
+    from json.encoder import encode_basestring_ascii    # a profile may put any text there
+
+    first = PyBytes_FromStringAndSize(text, at - text)
+    return first + encode_basestring_ascii(instance).encode() + b","
+
+
+cdef bytes last_of(int64_t took_us):
+    """The seconds at the end of a line, and of what it is a part of."""
+    cdef char text[NUMBER_MOST + 9]
+    cdef char *at = _put_number(text, took_us // 1_000_000, 1)
+    at = _put_number(_put(at, b".", 1), took_us % 1_000_000, 6)
+    at = _put(at, b"}}", 2)
+    return PyBytes_FromStringAndSize(text, at - text)
+
+
+cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
+    """Where it ends."""
+    memcpy(to, text, n)
+    return to + n
+
+
+cdef char *_put_number(char *to, uint64_t number, int digits) noexcept:
+    """In decimal, with at least so many digits; where it ends."""
+    cdef char backwards[NUMBER_MOST]
+    cdef int i, n = 0
+    while number or n < digits:
+        backwards[n] = ZERO + number % 10
+        number //= 10
+        n += 1
+    for i in range(n):
+        to[i] = backwards[n - 1 - i]
+    return to + n
+
+
+# -- carried out -----------------------------------------------------------------------------------
 
 cdef class Targets:
     """The files that the records of a journal are of: open, and as they were when they were planned.

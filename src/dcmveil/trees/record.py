@@ -10,7 +10,7 @@ except ImportError:
     from json.encoder import encode_basestring_ascii as _quoted
 
 from ..core import ACTION_NAMES
-from ..faces.ordinary import first_of
+from ..faces.records import first_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
