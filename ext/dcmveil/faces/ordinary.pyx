@@ -152,14 +152,15 @@ cdef class Ordinary:
                     if not (counts.rest and self._is_alike()):
                         counts.look()
                     self.add_line(records, counts.start, counts.rest)
-                    done = PyByteArray_GET_SIZE(records) <= RECORDS_LIMIT
+                    if PyByteArray_GET_SIZE(records) <= RECORDS_LIMIT:
+                        targets.add_target(one.file, self.size, changed_ns(&one.status))
+                        one.file = -1
+                        done = True
             finally:
                 if not done:
                     PyByteArray_Resize(records, start)
             if not done:
                 return
-            targets.add_target(one.file, self.size, changed_ns(&one.status))
-            one.file = -1
             made.append((relative, b"", b"", self.size, counts.warnings))
 
     def copy_batch(self, OpenFiles files, list batch, temporary_of, names, kernel, finish,

@@ -75,7 +75,6 @@ class Task:
         self.names = names
         self.options = options
         self.stop = stop
-        self.each = each
         self.edits = Edits()
         self.rows: Crosswalk = []
         # where all is asked of each file, there is no ordinary one
