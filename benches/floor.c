@@ -4,8 +4,8 @@
  *     floor journal < paths                           the system calls of `dcmveil patch` alone
  *
  * The second one does what holds against a kill: 32 files are opened and read, what would change of
- * all goes into a journal, and then, where each name still leads to its file, into the head and the
- * tail of the file. What was read stands for the new bytes. */
+ * all goes into a journal, and then, where nothing has happened to a file, into its head and its tail.
+ * What was read stands for the new bytes. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,7 +81,8 @@ static void carry_out(struct planned *all, int count) {
     written(journal, records, used, 0);
     for (int i = 0; i < count; i++) {
         struct planned *one = &all[i];
-        if (lstat(one->path, &now) || now.st_ino != one->status.st_ino) {
+        if (fstat(one->file, &now) || now.st_ctim.tv_sec != one->status.st_ctim.tv_sec ||
+            now.st_ctim.tv_nsec != one->status.st_ctim.tv_nsec) {
             exit(1);
         }
         written(one->file, one->head, EDIT, 0);
