@@ -12,7 +12,7 @@ import pytest
 from build import sample
 from dcmveil import Veil, core, load_profile
 from dcmveil.profile import draft_of, tables_io
-from dcmveil.profile.frozen import BASIC, SOURCES, Profile, frozen_basic
+from dcmveil.profile.frozen import BASIC, SOURCES, Profile, frozen_basic, stamp
 from twin_rules import lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,13 +122,16 @@ def test_a_file_that_was_cut_is_not_used(cut: int, tables: Path) -> None:
     assert frozen_basic() is None
 
 
-def test_what_a_fingerprint_tells() -> None:
-    text = bytes(range(1, 32))
-    edited = [text[:i] + bytes([text[i] ^ 64]) + text[i + 1 :] for i in range(len(text))]
-    texts = [b"", b"\0", bytes(8), bytes(9), text, *edited, *(text[:i] for i in range(1, 31))]
-    assert len({core.fingerprint(one) for one in texts}) == len(texts)
-    assert core.fingerprint(b"b", core.fingerprint(b"a")) != core.fingerprint(b"ab")
-    assert core.fingerprint(b"b", core.fingerprint(b"a")) != core.fingerprint(b"b")
+def test_what_a_stamp_tells() -> None:
+    """What stands below it, each table, and where one ends and the next begins."""
+    wanted = stamp(b"rest", [b"one", b"other"])
+    assert stamp(b"rest", [b"one", b"other"]) == wanted
+    for rest, tables in (
+        (b"rest!", [b"one", b"other"]), (b"rest", [b"onE", b"other"]),
+        (b"rest", [b"on", b"eother"]),
+        (b"rest", [b"other", b"one"]), (b"rest", [b"one"]), (b"rest" + b"o", [b"ne", b"other"]),
+    ):  # fmt: skip
+        assert stamp(rest, tables) != wanted
 
 
 def rules_of(rows: bytes) -> core.Rules:

@@ -12,7 +12,7 @@ from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
 from dcmveil.plain cimport mark_plain
-from dcmveil.rows cimport fingerprint_of, rules_set_rows
+from dcmveil.rows cimport rules_set_rows
 from dcmveil.rules cimport (Rule, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
                             rules_set, rules_set_known, rules_set_private, rules_set_scope)
@@ -78,11 +78,6 @@ cdef enum:      # less than this is done with the lock of Python held: others wa
 
 def _octet(value: int | None) -> int:
     return _r.UNCHANGED if value is None else value
-
-
-def fingerprint(bytes text, uint64_t start=0) -> int:
-    """A number that tells a text from an edited one; `start`: that of the texts before it."""
-    return fingerprint_of(text, len(text), start)
 
 
 cdef class Rules:

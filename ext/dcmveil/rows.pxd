@@ -1,10 +1,9 @@
-"""Rows as text: all of a rule table's rows in one call, and what tells tables from edited ones."""
-from libc.stdint cimport uint8_t, uint64_t
+"""Rows as text: all of a rule table's rows in one call."""
+from libc.stdint cimport uint8_t
 from libc.stddef cimport size_t
 
 from dcmveil.rules cimport RuleTable, UNCHANGED, rules_set
 from dcmveil.vr cimport VR_NONE, vr_of
-from dcmveil.wire cimport load64
 
 cdef enum:
     ROW_BYTES = 21
@@ -38,19 +37,3 @@ cdef inline size_t rules_set_rows(RuleTable *t, const uint8_t *text, size_t n) n
     while n - i >= ROW_BYTES and _set_row(t, text + i) == 0:
         i += ROW_BYTES
     return i
-
-
-cdef inline uint64_t fingerprint_of(const uint8_t *text, size_t n, uint64_t start) noexcept:
-    """Another number for a text that was edited, by all that is likely; no protection against
-    somebody who wants the same one."""
-    cdef uint64_t h = (start ^ n) * 0x9E3779B97F4A7C15ULL
-    cdef size_t i = 0
-    while n - i >= 8:
-        h = (h ^ load64(text + i)) * 0x9E3779B97F4A7C15ULL
-        h ^= h >> 32
-        i += 8
-    while i < n:
-        h = (h ^ text[i]) * 0x9E3779B97F4A7C15ULL
-        h ^= h >> 32
-        i += 1
-    return h

@@ -63,7 +63,6 @@ Trace = tuple[
 def differences(
     before: Buffer | bytes, after: Buffer | bytes, gap: int
 ) -> list[tuple[int, int]]: ...
-def fingerprint(text: bytes, start: int = 0) -> int: ...
 
 class Rules:
     frozen: bool

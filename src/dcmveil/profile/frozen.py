@@ -9,6 +9,7 @@ is not used.
 from __future__ import annotations
 
 from .. import core
+from ..keys import digest_of
 from .tables_io import read_bytes
 
 TYPE_CHECKING = False
@@ -84,7 +85,4 @@ def frozen_basic() -> Profile | None:
 def stamp(rest: bytes, tables: list[bytes]) -> bytes:
     """The first line of what is frozen: it changes with what stands below it, and with each of the
     tables that it was made of."""
-    number = core.fingerprint(rest)
-    for table in tables:
-        number = core.fingerprint(table, number)
-    return b"# made by tools/freeze_basic.py %016X" % number
+    return b"# made by tools/freeze_basic.py " + digest_of(rest, *tables).hex().encode()
