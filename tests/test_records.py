@@ -307,6 +307,18 @@ def test_records_that_are_cut_off(tmp_path: Path) -> None:
             check(folder, records[:at])
 
 
+def test_what_is_wrong_is_told_for_what_it_is(tmp_path: Path) -> None:
+    """Whatever went wrong before it."""
+    with Folder(tmp_path, *map(bytes.decode, EDITS)) as folder:
+        records = folder.records(EDITS)
+        for at in range(len(records) - 30):
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(tmp_path / "missing")
+            with pytest.raises(ValueError, match="record"):
+                carry_out(records[:at], targets := targets_of(folder.files.values()), False)
+            targets.let_go()
+
+
 @pytest.mark.parametrize("change", [0x01, 0x04, 0x80, 0xFF], ids=hex)
 def test_records_that_are_damaged(tmp_path: Path, change: int) -> None:
     """At any byte but of an offset, where nothing could tell."""

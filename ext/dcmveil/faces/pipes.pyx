@@ -4,11 +4,13 @@ On one processor the other end of a pipe runs between any two pieces, and whoeve
 caches pays for all that it touches.
 """
 from cpython.buffer cimport (Py_buffer, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint64_t
 from posix.stat cimport S_ISFIFO, fstat, struct_stat
 from posix.unistd cimport read, write
+
+import os
 
 from dcmveil.faces.stream import NOTHING_TO_READ, TAKES_NO_MORE
 
@@ -89,8 +91,7 @@ cdef class Passage:
         if outcome != DONE:
             if self.error == EAGAIN:
                 raise BlockingIOError(NOTHING_TO_READ if outcome == NOT_READ else TAKES_NO_MORE)
-            errno = self.error
-            PyErr_SetFromErrno(OSError)
+            raise OSError(self.error, os.strerror(self.error))
         return n - self.left
 
     cdef Outcome go(self) noexcept nogil:

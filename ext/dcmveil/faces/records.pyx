@@ -3,7 +3,6 @@ memory. What they mean, and how they are read back from a file, stands in faces/
 """
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_SetFromErrno
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.errno cimport errno
 from libc.stddef cimport ptrdiff_t, size_t
@@ -15,6 +14,8 @@ from posix.unistd cimport close as c_close, fsync
 
 from dcmveil.faces.system cimport changed_ns, write_at
 from dcmveil.wire cimport load16, load32, load64
+
+import os
 
 cdef enum:
     UID_MOST = 64               # PS3.5 section 9.1
@@ -174,15 +175,14 @@ def carry_out(bytearray records, Targets targets, bint durable) -> set[bytes]:
     cdef const uint8_t *start = <const uint8_t *>PyByteArray_AS_STRING(records)
     cdef const uint8_t *end = start + PyByteArray_GET_SIZE(records)
     cdef const uint8_t *at = start
-    cdef const uint8_t *path
-    cdef Target *target
     cdef Py_ssize_t number = 0
+    cdef int fault = 0
     with nogil:
         while number < targets.count and at != NULL:
-            at = _carry_out_one(&targets._all[number], at, end, durable)
+            at = _carry_out_one(&targets._all[number], at, end, durable, &fault)
             number += 1
-    if at == NULL and errno:
-        PyErr_SetFromErrno(OSError)
+    if fault:
+        raise OSError(fault, os.strerror(fault))
     if at == NULL or (at != end and (end - at < 4 or memcmp(at, b"OVER", 4) != 0)):
         raise ValueError("these are not the records of so many files")
     return _refused(start, targets)
@@ -204,23 +204,23 @@ cdef set[bytes] _refused(const uint8_t *at, Targets targets):
 
 
 cdef const uint8_t *_carry_out_one(
-    Target *target, const uint8_t *at, const uint8_t *end, bint durable
+    Target *target, const uint8_t *at, const uint8_t *end, bint durable, int *fault
 ) noexcept nogil:
-    """Where the records of the next file begin; NULL and errno: they could not be carried out, 0:
-    these are not whole."""
-    errno = 0
+    """Where the records of the next file begin. NULL: these are not whole, or, with errno in
+    `fault`, could not be carried out."""
     if end - at < 6 or memcmp(at, b"FILE", 4) != 0:
         return NULL
     if end - at < 22 + <ptrdiff_t>load16(at + 4, False):
         return NULL
     at += 22 + load16(at + 4, False)
     target.refused = not _is_as_planned(target)
-    at = _write_edits(-1 if target.refused else target.file, at, end)
+    at = _write_edits(-1 if target.refused else target.file, at, end, fault)
     if at == NULL or end - at < 8 or memcmp(at, b"DONE", 4) != 0:
         return NULL
     if <size_t>(end - at) - 8 < load32(at + 4, False):
         return NULL
     if durable and not target.refused and fsync(target.file) != 0:
+        fault[0] = errno
         return NULL
     return at + 8 + load32(at + 4, False)
 
@@ -233,16 +233,17 @@ cdef bint _is_as_planned(const Target *target) noexcept nogil:
             and <uint64_t>status.st_size == target.size and changed_ns(&status) == target.changed_ns)
 
 
-cdef const uint8_t *_write_edits(int file, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """Where the edits of a record end; NULL and errno: they could not be written, 0: one is not
-    whole."""
+cdef const uint8_t *_write_edits(
+    int file, const uint8_t *at, const uint8_t *end, int *fault
+) noexcept nogil:
+    """Where the edits of a record end; NULL as above. No file: nothing is written."""
     cdef uint32_t n
     while end - at >= 16 and memcmp(at, b"EDIT", 4) == 0:
         n = load32(at + 12, False)
         if <size_t>(end - at) - 16 < n:
-            errno = 0
             return NULL
         if file >= 0 and write_at(file, at + 16, n, load64(at + 4)) != 0:
+            fault[0] = errno
             return NULL
         at += 16 + n
     return at
