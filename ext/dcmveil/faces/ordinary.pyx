@@ -138,10 +138,10 @@ cdef class Ordinary:
         cdef Opened *one
         cdef Py_ssize_t start
         cdef bint done
-        most = min(most, len(batch) - len(made)) + len(made)
-        while len(made) < most and not stop.is_set:
-            one = files.at(len(made))
-            if one.file < 0:
+        cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
+        while True:
+            one = _next_of(files, made, end, stop)
+            if one == NULL:
                 return
             relative = <bytes?>batch[len(made)][0]
             start = PyByteArray_GET_SIZE(records)
@@ -169,10 +169,10 @@ cdef class Ordinary:
         output, names.name(self, path) its name; finish(src, dst) is called for what was written, if
         it is not None. In `made` each has a Brief."""
         cdef Opened *one
-        most = min(most, len(batch) - len(made)) + len(made)
-        while len(made) < most and not stop.is_set:
-            one = files.at(len(made))
-            if one.file < 0:
+        cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
+        while True:
+            one = _next_of(files, made, end, stop)
+            if one == NULL:
                 return
             relative = <bytes?>batch[len(made)][0]
             if fstat(one.file, &self.status) != 0:  # it may have grown since
@@ -570,6 +570,15 @@ cdef class Ordinary:
         self.instance = self.instance or ""
         self.uid_counts = self.uids.take()
         return True
+
+
+cdef Opened *_next_of(OpenFiles files, list made, Py_ssize_t end, stop) except? NULL:
+    """The first file that is not in `made`, NULL: none, or it is not open, or it is to stop."""
+    cdef Opened *one
+    if len(made) >= end or stop.is_set:
+        return NULL
+    one = files.at(len(made))
+    return one if one.file >= 0 else NULL
 
 
 cdef bint _is_open(Output *output) noexcept nogil:

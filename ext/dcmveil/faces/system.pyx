@@ -55,6 +55,10 @@ cdef extern from *:
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
+cdef enum:
+    NOT_REGULAR = -(1 << 30)
+
+
 def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
     """A file descriptor of a regular file. Raises OSError, and FileError for anything else: a
     symbolic link unless `follow`, a device, a FIFO (which must not block), a folder."""
@@ -62,26 +66,33 @@ def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:
     cdef const char *name = path_of(encoded)
     cdef struct_stat status
     cdef int file
-    flags |= O_NONBLOCK | O_CLOEXEC | (0 if follow else O_NOFOLLOW)
+    flags |= 0 if follow else O_NOFOLLOW
     while True:
         with nogil:
-            file = c_open(name, flags)
+            file = _open_at(AT_FDCWD, name, flags, &status)
         if file >= 0:
-            break
-        if errno == ELOOP and not follow:
+            return file
+        if file == -ELOOP and not follow:
             raise FileError("a symbolic link")
-        if errno == EISDIR or errno == ENXIO:
+        if file == NOT_REGULAR or file == -EISDIR or file == -ENXIO:
             raise FileError("not a regular file")
-        if errno != EINTR:
-            PyErr_SetFromErrno(OSError)
+        if file != -EINTR:
+            raise OSError(-file, os.strerror(-file))
         PyErr_CheckSignals()
-    if fstat(file, &status) != 0:
-        c_close(file)
-        PyErr_SetFromErrno(OSError)
-    if not S_ISREG(status.st_mode):
-        c_close(file)
-        raise FileError("not a regular file")
-    return file
+
+
+cdef int _open_at(int place, const char *path, int flags, struct_stat *status) noexcept nogil:
+    """A file descriptor of a regular file, and its status; -errno, or NOT_REGULAR."""
+    cdef int file = openat(place, path, flags | O_NONBLOCK | O_CLOEXEC)
+    cdef int fault = NOT_REGULAR
+    if file < 0:
+        return -errno
+    if fstat(file, status) != 0:
+        fault = -errno
+    elif S_ISREG(status.st_mode):
+        return file
+    c_close(file)
+    return fault
 
 
 def rename_new(bytes old, bytes new) -> bool:
@@ -154,12 +165,17 @@ cdef class OpenFiles:
                 one.path = NULL
             one.file = -1
             self.count += 1
-        flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
         with nogil:
             place = c_open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if place >= 0:
                 for number in range(count):
-                    _open_at(place, &self._files[number], flags, ahead)
+                    one = &self._files[number]
+                    if one.path != NULL:
+                        one.file = _open_at(place, one.path, flags | O_NOFOLLOW, &one.status)
+                    if one.file >= 0:
+                        dcmveil_will_need(one.file, ahead)
+                    else:
+                        one.file = -1
                 c_close(place)
 
     def __dealloc__(self):
@@ -193,20 +209,6 @@ cdef const char *_path_or_null(bytes path) noexcept:
     """NULL where a NUL stands in it."""
     cdef const char *name = PyBytes_AS_STRING(path)
     return name if strlen(name) == <size_t>len(path) else NULL
-
-
-cdef void _open_at(int place, Opened *one, int flags, uint64_t ahead) noexcept nogil:
-    """A regular file or nothing."""
-    if one.path == NULL:
-        return
-    one.file = openat(place, one.path, flags)
-    if one.file < 0:
-        return
-    if fstat(one.file, &one.status) != 0 or not S_ISREG(one.status.st_mode):
-        c_close(one.file)
-        one.file = -1
-        return
-    dcmveil_will_need(one.file, ahead)
 
 
 cdef const char *path_of(bytes path) except NULL:

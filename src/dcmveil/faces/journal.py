@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
-BUFFER = 1 << 20  # bytes of a journal that stay in memory
+_BUFFER = 1 << 20  # bytes of a journal that stay in memory
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
 
@@ -48,7 +48,7 @@ class JournalError(DcmveilError):
 
 class Journal:
     """One batch being planned, then carried out. It becomes a file when it is committed, or larger
-    than BUFFER. Close it in any case: then an uncommitted one leaves no trace.
+    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace.
 
     records  those that are not in the file yet; FILE and EDIT may be added from outside
     targets  files that were planned to their end. They are held open, so that nothing has to be
@@ -83,7 +83,7 @@ class Journal:
 
     def edit(self, offset: int, new: bytes) -> None:
         add_edit(self.records, offset, new)
-        if len(self.records) > BUFFER:
+        if len(self.records) > _BUFFER:
             self._spill()
 
     def end(self, file: int, line: bytes) -> None:
@@ -96,7 +96,7 @@ class Journal:
     def take(self, file: int, size: int, changed_ns: int) -> None:
         """The same where the records, with the line, were added from outside: of a file of that
         size, whose status changed at that time."""
-        if len(self.records) > BUFFER:
+        if len(self.records) > _BUFFER:
             self._spill()
         self.targets.add(file, size, changed_ns)
 
@@ -127,7 +127,7 @@ class Journal:
         if self.targets.held:
             return carry_out(self.records, self.targets, durable)
         refused: set[bytes] = set()
-        with open(self._file, "rb", BUFFER, closefd=False) as file:
+        with open(self._file, "rb", _BUFFER, closefd=False) as file:
             file.seek(0)
             for _ in _carry_out(file, root, durable, refused):
                 pass
@@ -241,7 +241,7 @@ def recover_batch(
 def _abandoned(path: bytes) -> BinaryIO | None:
     """A journal, locked; None if its writer is alive, or another run was faster."""
     try:
-        file = open(open_regular(path), "rb", BUFFER)
+        file = open(open_regular(path), "rb", _BUFFER)
     except FileNotFoundError:
         return None
     try:
