@@ -36,6 +36,7 @@ from faces import DCMVEIL, children, environment
 KEY = bytes(range(32))
 SECONDS = 600  # a run that takes longer hangs
 JOURNALS = ".dcmveil-journal"
+TEMPORARIES = ".dcmveil-tmp"
 OURS = ".dcmveil-"
 WORKERS = 3
 BATCH = 32  # files a journal, as in trees/run.py
@@ -97,11 +98,10 @@ def make_tree(root: Path, raw: bool, real: bool, scale: int) -> None:
 
 
 def files_of(root: Path) -> list[str]:
-    """Every file under root but those in the folder of journals."""
+    """Every file under root but those in the folders of journals and of temporary files."""
     found = []
     for folder, folders, names in os.walk(root):
-        if JOURNALS in folders:
-            folders.remove(JOURNALS)
+        folders[:] = [name for name in folders if name not in (JOURNALS, TEMPORARIES)]
         found += [os.path.relpath(os.path.join(folder, name), root) for name in names]
     return sorted(found)
 
@@ -189,7 +189,7 @@ class Crashes:
         self.status, _ = self._finish()
         self.seconds = time.monotonic() - start
         self.new = read_tree(self.place)
-        assert not leftovers(self.place)
+        assert not leftovers(self.place), leftovers(self.place)
         assert sum(self.old.get(name) != new for name, new in self.new.items()) > 50 * scale
         self._begin()
         assert self._finish()[0] == self.status
@@ -232,7 +232,7 @@ class Crashes:
             self._kill()
         status, err = self._finish(self.random.choice((1, 2)))
         assert status == self.status, (status, err)
-        assert not leftovers(self.place)
+        assert not leftovers(self.place), leftovers(self.place)
         assert read_tree(self.place) == self.new
         if self.command == "copy":
             assert read_tree(self.source) == self.old

@@ -14,6 +14,7 @@ from build import E
 from dcmveil import Veil
 from dcmveil.faces.journal import FOLDER
 from dcmveil.faces.records import Targets, carry_out
+from dcmveil.faces.system import rename_batch
 from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.patching import MOVED
 from dcmveil.trees.run import run as run_tree
@@ -269,10 +270,35 @@ def test_a_run_that_is_interrupted_before_outputs_have_names(
     """What is finished and has none yet goes, of the batch in hand and of those behind it."""
     files = {f"{i:03}": instance(i) for i in range(200)}
     root, target = write(tmp_path / "in", files), tmp_path / "out"
-    monkeypatch.setattr("dcmveil.trees.outputs.rename_batch", lambda *_: interrupt())
+    monkeypatch.setattr("dcmveil.trees.outputs.Outputs.name_all", lambda *_: interrupt())
     with pytest.raises(KeyboardInterrupt):
         ran("nobody", veil, root, target, jobs=jobs)
-    assert os.listdir(target) == []
+    assert read(target) == {}
+    assert leftovers(target) == []
+
+
+@LEAKS
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_run_that_is_interrupted_while_outputs_get_names(
+    tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """What has none yet goes; names that were given stay as long as somebody knows of them."""
+    files = {f"{i:03}": instance(i) for i in range(70)}
+    root, target = write(tmp_path / "in", files), tmp_path / "out"
+    calls = []
+
+    def rename_some(folder: bytes, batch: list[Any]) -> list[int]:
+        calls.append(batch)
+        if len(calls) == count:
+            interrupt()
+        return rename_batch(folder, batch)
+
+    monkeypatch.setattr("dcmveil.trees.outputs.rename_batch", rename_some)
+    with pytest.raises(KeyboardInterrupt):
+        ran("nobody", veil, root, target)
+    # (the first batch asks twice, for folders that are missing)
+    assert len(read(target)) == (0, 0, 32)[count - 1]
+    assert leftovers(target) == []
 
 
 @LEAKS

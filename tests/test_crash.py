@@ -147,7 +147,7 @@ def die_at_a_write(writes: Path, count: int, *arguments: str | Path) -> bool:
 
 # Between every two steps of a batch. Nothing is replaced but the moment.
 MOMENTS = [
-    ("copy", "outputs", "publish"),
+    ("copy", "outputs", "rename_batch"),
     ("copy", "ledger.Crosswalk", "flush"),
     ("copy", "ledger.Ledger", "write"),
     ("copy", "ledger.Ledger", "flush"),

@@ -376,34 +376,37 @@ def finished(root: Path, names: list[str]) -> list[tuple[bytes, bytes, bytes]]:
 
 
 def test_rename_a_batch(tmp_path: Path) -> None:
-    """In order, so that the first of two with one name has it; nothing is replaced, and what cannot
-    be is told by its number and left as it is."""
+    """In order, so that the first of two with one name has it; nothing is replaced, what cannot be
+    is told by its number and left as it is, and what follows one in a missing folder waits."""
     target = tmp_path / "out"
     target.mkdir()
     (target / "taken").write_bytes(b"precious")
     (target / "folder").mkdir()
     (target / "link").symlink_to("nowhere")
-    names = ["taken", "one", "two", "folder", "one", "no/such", "link", "gone", "n" * 300, "three"]
+    names = ["taken", "one", "two", "folder", "one", "link", "n" * 300, "three", "no/such", "four"]
     batch = finished(tmp_path, names)
-    os.unlink(batch[7][1])
     probe = [(b"", os.fsencode(tmp_path / "probe.tmp"), b"probe")]
     (tmp_path / "probe.tmp").write_bytes(b"")
     if rename_batch(os.fsencode(target) + b"/", probe):
         pytest.skip("not on this file system")
-    assert rename_batch(os.fsencode(target) + b"/", batch) == [0, 3, 4, 5, 6, 7, 8]
+    assert rename_batch(os.fsencode(target) + b"/", batch) == [0, 3, 4, 5, 6, 8, 9]
     assert sorted(os.listdir(target)) == [
         "folder", "link", "one", "probe", "taken", "three", "two"
     ]  # fmt: skip
     assert (target / "taken").read_bytes() == b"precious"
     assert (target / "one").read_bytes() == b"1 one"
     assert (target / "two").read_bytes() == b"2 two"
-    assert (target / "three").read_bytes() == b"9 three"
+    assert (target / "three").read_bytes() == b"7 three"
     assert os.listdir(target / "folder") == []
     assert os.readlink(target / "link") == "nowhere"
-    left = {f"{i}.tmp" for i in (0, 3, 4, 5, 6, 8)}
+    left = {f"{i}.tmp" for i in (0, 3, 4, 5, 6, 8, 9)}
     assert {name for name in os.listdir(tmp_path) if name.endswith(".tmp")} == left
     for name in left:
         assert (tmp_path / name).read_bytes().startswith(name[0].encode())
+    os.unlink(batch[8][1])  # a file that is gone
+    assert rename_batch(os.fsencode(target) + b"/", batch[8:]) == [0, 1]
+    assert rename_batch(os.fsencode(target) + b"/", batch[9:]) == []
+    assert (target / "four").read_bytes() == b"9 four"
 
 
 def test_a_batch_with_a_nul_in_a_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dcmveil.report import Report
 from dcmveil.trees.record import FAILED, REWRITTEN, Result, Results
-from dcmveil.trees.workers import EACH, StopFlag, _Pool, run_batches
+from dcmveil.trees.workers import EACH, Ahead, StopFlag, _Pool, run_batches
 from faces import children
 
 Batch = list[tuple[bytes, str]]
@@ -82,6 +82,38 @@ def test_what_nobody_asks_for_is_undone(taken: int) -> None:
     assert given - taken <= 2 * 8 + 2 * EACH
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+@pytest.mark.parametrize("deadly", [(), (2, 5, 6)])
+def test_what_lies_ahead(jobs: int, deadly: tuple[int, ...]) -> None:
+    """Results of batches that were given out and not asked for; they come in their order still, and
+    as whoever looked has left them."""
+
+    def work_on(batch: Batch) -> list[str]:
+        work(batch)
+        return ["done", batch[0][0].decode()]
+
+    def lost(batch: Batch) -> list[str]:
+        return ["died", batch[0][0].decode()]
+
+    wanted = [["died" if n in deadly and jobs > 1 else "done", f"{n}"] for n in range(40)]
+    given = batches(40, *(deadly if jobs > 1 else ()))
+    ahead, seen = Ahead(), []
+    assert ahead.results() == []
+    for number, result in enumerate(
+        run_batches(work_on, given, jobs, lost, lambda _: None, StopFlag(), ahead)
+    ):
+        assert result[:2] == wanted[number]
+        assert len(result) == 2 + (number in seen)
+        if number % 9 == 0:
+            behind = ahead.results()
+            seen = [int(one[1]) for one in behind]
+            assert [one[:2] for one in behind] == wanted[number + 1 : number + 1 + len(behind)]
+            assert number > 0 or (len(behind) > 0) == (jobs > 1)
+            for one in behind:
+                del one[2:]
+                one.append("looked at")
+
+
 def of_some(batch: Batch) -> tuple[str, bytes]:
     """A result longer than any pipe, for some."""
     done, number = work(batch)
@@ -128,17 +160,17 @@ def test_killed_while_it_writes_a_message(written: int) -> None:
 def test_no_more_workers_than_batches_want() -> None:
     """One that has died with nothing in hand costs nothing, and is replaced when there is work."""
     others = set(children(os.getpid()))  # of other tests
-    pool, stop = _Pool(work, 2), StopFlag()
+    pool, stop = _Pool(work, 2, died), StopFlag()
     stop.share()
     pool.start()
-    assert list(pool.run(batches(1, 0), died, stop)) == [("died", b"0")]
+    assert list(pool.run(batches(1, 0), stop)) == [("died", b"0")]
     assert len(pool._workers) == 1
-    assert list(pool.run(batches(4), died, stop)) == [("done", b"%d" % n) for n in range(4)]
+    assert list(pool.run(batches(4), stop)) == [("done", b"%d" % n) for n in range(4)]
     first, idle = pool._workers
     os.kill(idle.process, signal.SIGKILL)
     os.waitid(os.P_PID, idle.process, os.WEXITED | os.WNOWAIT)
     slow = iter([[(b"0", ""), (SLOW, "")]])
-    assert list(pool.run(slow, died, stop)) == [("done", b"0")]
+    assert list(pool.run(slow, stop)) == [("done", b"0")]
     assert pool._workers == [first]
     pool.close(stop, undone)
     assert set(children(os.getpid())) <= others

@@ -4,7 +4,7 @@ For a file of some kilobytes those objects take as long as the kernel does.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOSYS, ENXIO, errno
+from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOENT, ENOSYS, ENXIO, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
@@ -118,8 +118,9 @@ cdef struct Renaming:
 
 def rename_batch(bytes folder, list batch) -> list[int]:
     """Give the files of a batch (tuples with a path second, and third a name in the folder) their
-    names, in order, as rename_new does. The numbers of those that could not be named: who tries
-    again learns why."""
+    names, in order, as rename_new does, up to the first in a folder that is missing: should it come
+    into being meanwhile, none behind it may be faster. The numbers of those that were not named: who
+    tries again learns why."""
     cdef const char *path = path_of(folder)
     cdef Py_ssize_t count = len(batch)
     cdef Renaming *all_of_them = <Renaming *>malloc(max(count, 1) * sizeof(Renaming))
@@ -136,6 +137,8 @@ def rename_batch(bytes folder, list batch) -> list[int]:
                 for number in range(count):
                     all_of_them[number].failed = dcmveil_rename_new(
                         all_of_them[number].old, place, all_of_them[number].name) != 0
+                    if all_of_them[number].failed and errno == ENOENT:
+                        break
                 c_close(place)
         return [number for number in range(count) if all_of_them[number].failed]
     finally:

@@ -6,8 +6,9 @@ import os
 
 from ..errors import FileError
 from ..faces import copy as sessions
-from ..faces.files import KernelCopy, create, remove
-from .record import COPIED
+from ..faces.files import TEMPORARY, KernelCopy, create, remove
+from .outputs import EarlyNames, Temporaries
+from .record import COPIED, NAMED, output_of
 from .tasks import DIRECTORY, Task
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..errors import NotDicomError
     from ..faces.names import Names
     from ..faces.system import OpenFiles
+    from ..keyed import Digests
     from ..report import Report
     from ..session import Session, Watch
     from ..verify import Checker
@@ -29,23 +31,43 @@ if TYPE_CHECKING:
 
 
 class CopyTask(Task):
-    """Each file into a temporary file in the output folder; the parent gives it its name."""
+    """Each file into a temporary file in the output folder, which gets its name when it is whole:
+    from the parent, or from the worker where nothing speaks against it."""
 
     read_ahead = 1 << 20
 
     def __init__(
         self, root: bytes, veil: Veils, names: Names, options: Options,
-        stop: StopFlag, each: bool, target: bytes, final: bytes | None,
+        stop: StopFlag, each: bool, target: bytes, final: bytes | None, single: bool,
     ) -> None:  # fmt: skip
         super().__init__(root, veil, names, options, stop, each)
-        place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
-        self.macs = names.macs_behind(place)
-        self.start_of_temporary = os.path.join(target, b".dcmveil-")
+        self.target = target
+        self._temporaries: Temporaries | None = None
+        self._process = 0  # whose they are
+        self._macs: Digests | None = None
+        if single:
+            place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
+            self._macs = names.macs_behind(place)
+        one_by_one = single or options.overwrite or options.durable
+        self._early_names = None if one_by_one else EarlyNames(target)
         self.kernel = KernelCopy()
         self._checker: Checker | None = None
         to_do = options.verify or options.keep_times or options.keep_xattrs or options.durable
         # what an output wants once it is written, None: nothing
         self.finish = self._finish if to_do else None
+
+    def __call__(self, batch: list[Found]) -> Results:
+        if self._macs is None and self._process != os.getpid():
+            self._process = os.getpid()
+            self._temporaries = Temporaries(self.target)
+        results = super().__call__(batch)
+        if self._early_names is not None:
+            try:
+                self._early_names.give(results.made)
+            except BaseException:
+                self.undo(results)
+                raise
+        return results
 
     def pass_ordinary(
         self, files: OpenFiles, batch: list[Found], counts: Counts, made: list[Result | Brief]
@@ -72,14 +94,11 @@ class CopyTask(Task):
 
     def undo(self, results: Results) -> None:
         for result in results.made:
-            temporary = result[1] if isinstance(result, tuple) else result.temporary
+            _, temporary, output = output_of(result)
+            if temporary == NAMED:
+                temporary = os.path.join(self.target, output)
             if temporary is not None:
                 remove(temporary)
-
-    def died(self, batch: list[Found]) -> Results:
-        for relative, _ in batch:
-            remove(self.temporary_of(relative))
-        return super().died(batch)
 
     def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
         if not self.options.others:
@@ -145,9 +164,13 @@ class CopyTask(Task):
             raise FileError(f"the copy is not as it should be{first}")
 
     def temporary_of(self, relative: bytes) -> bytes:
-        # Of the input, so that the same command finds and replaces what a kill has left; and of
-        # its folder, since single files from anywhere may be on their way at one time.
-        return b"%b%b.tmp" % (self.start_of_temporary, self.macs.hex(relative).encode())
+        if self._temporaries is not None:
+            return self._temporaries.next()
+        # Single files from anywhere may be on their way to one folder at one time; and the same
+        # command is to find and replace what a kill has left.
+        assert self._macs is not None
+        name = b"%b%b.tmp" % (TEMPORARY, self._macs.hex(relative).encode())
+        return os.path.join(self.target, name)
 
     def _wanted(self, session: Session) -> Callable[[], None]:
         def check() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from ..errors import FileError
 from ..faces.files import (
+    TEMPORARY,
     KernelCopy,
     create,
     make_folders,
@@ -18,30 +20,110 @@ from ..faces.files import (
     sync_folder,
 )
 from ..faces.system import open_regular, rename_batch
-from .record import FAILED, REWRITTEN, SAME, Result
+from .record import FAILED, NAMED, REWRITTEN, SAME, Result, output_of, set_temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from typing import Any
 
     from ..faces.names import Names
     from .ledger import DiskSet
     from .record import Brief, Results
     from .run import Options, Path
+    from .workers import Ahead
 
 FOLDERS_KNOWN = 4096  # to exist in the target: a hundred series a patient, and little memory
 TAKEN = "its output name is taken by a file that is not the same"
+# In the target: the temporary files of a run, in a folder for each process. If those had one
+# together they would wait for each other, since the kernel takes one change to a folder at a time.
+PLACES = TEMPORARY + b"tmp"
+_ENDING = b".tmp"
+_TICK_NS = 2 * 10**9  # by which the clocks of a file system and of a program may differ
+
+
+class Temporaries:
+    """Paths for the temporary files of this process, one after the other. No other process has them,
+    even where two runs could not be kept apart by a lock."""
+
+    def __init__(self, target: bytes) -> None:
+        self._place = os.path.join(target, PLACES, os.urandom(8).hex().encode())
+        self._count = 0
+        try:
+            os.makedirs(self._place, exist_ok=True)
+        except OSError:
+            pass  # met again, and told, when there is to be a file in it
+
+    def next(self) -> bytes:
+        self._count += 1
+        return b"%b/%d%b" % (self._place, self._count, _ENDING)
+
+
+def remove_temporaries(target: bytes) -> None:
+    """Those of all processes of a run, none of which is at work any more."""
+    places = os.path.join(target, PLACES)
+    if os.path.islink(places):
+        return
+    for folder, _, names in os.walk(places, topdown=False):
+        for name in names:
+            if name.endswith(_ENDING):
+                remove(os.path.join(folder, name))
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass  # something is in it that is not ours
+
+
+class EarlyNames:
+    """Names for the outputs of a batch from the process that made them, as far as they are free. A
+    worker knows nothing of the batches before its own; if one of those wants a name too, Outputs
+    takes it back."""
+
+    def __init__(self, target: bytes) -> None:
+        self._target = os.path.join(target, b"")
+        self._folders: set[bytes] = set()  # that were looked at
+
+    def give(self, made: list[Result | Brief]) -> None:
+        waiting = [(number, *output_of(one)[1:]) for number, one in enumerate(made)]
+        waiting = [one for one in waiting if one[1] is not None]
+        left = self._rename(waiting)
+        if left and self._make_folders(left):
+            left = self._rename(left)
+        for number in {number for number, _, _ in waiting}.difference(n for n, _, _ in left):
+            set_temporary(made, number, NAMED)
+
+    def _rename(self, waiting: list[Any]) -> list[Any]:
+        """Those that are left."""
+        return [waiting[place] for place in rename_batch(self._target, waiting)]
+
+    def _make_folders(self, waiting: list[Any]) -> bool:
+        """Whether one may have been missing, and is no more."""
+        folders = {os.path.dirname(name) for _, _, name in waiting} - self._folders
+        if len(self._folders) >= FOLDERS_KNOWN:
+            self._folders.clear()
+        try:
+            for folder in folders:
+                os.makedirs(self._target + folder, exist_ok=True)
+                self._folders.add(folder)
+        except OSError:
+            return False  # met again by whoever names one by one, and told there
+        return bool(folders)
 
 
 class Outputs:
     """Names in the output folder, given in the order of the walk.
 
     final  the name of the only output, None: those of the results
+    ahead  the results of batches that come later, some of which workers may have named
     made   names given in this run, where those that stood before may be replaced; else None
     """
 
-    def __init__(self, target: bytes, names: Names, options: Options, final: bytes | None) -> None:
+    def __init__(
+        self, target: bytes, names: Names, options: Options, final: bytes | None, ahead: Ahead
+    ) -> None:
         self._target = target
+        self._ahead = ahead
+        self._start_ns = time.time_ns() - _TICK_NS
         self._names = names
         self._options = options
         self._final = final
@@ -58,21 +140,18 @@ class Outputs:
         for result in self._not_yet_named(results):
             if result.temporary is not None:
                 self._name(result, result.temporary, touched)
+                result.temporary = None  # it is not undone from here on
         if self._options.durable:
             for folder in touched:
                 sync_folder(folder)
 
     def _not_yet_named(self, results: Results) -> Iterator[Result]:
-        """Those that have to be looked at one by one. A batch of nothing but brief results is named
-        in one go: what fails then is a name that is taken, or the first one in a folder."""
+        """Those that have to be looked at one by one."""
         made = results.made
-        briefs = [result for result in made if isinstance(result, tuple)]
-        numbers: Iterable[int] = range(len(made))
-        if len(briefs) == len(made) and self.made is None and not self._options.durable:
-            numbers = rename_batch(os.path.join(self._target, b""), briefs)
-        for number in numbers:
-            result = made[number]
+        for number, result in enumerate(made):
             if isinstance(result, tuple):
+                if result[1] == NAMED:
+                    continue
                 result = self._full(result)
                 made[number] = result
             yield result
@@ -90,10 +169,14 @@ class Outputs:
         path = os.path.join(self._target, name)
         folder = os.path.dirname(path)
         try:
-            if folder not in self._folders:
-                self._make_folder(folder, touched)
-            replace = self.made is not None and self.made.add(name)
-            new = publish(temporary, path, replace=replace)
+            new = temporary == NAMED
+            if not new:
+                if folder not in self._folders:
+                    self._make_folder(folder, touched)
+                replace = self.made is not None and self.made.add(name)
+                new = publish(temporary, path, replace=replace)
+                if not new and self._take_back(name, path, temporary):
+                    new = publish(temporary, path)
             if not new and not same_bytes(temporary, path):
                 result.exception = FileExistsError(errno.EEXIST, TAKEN)
                 _fail(result, TAKEN)
@@ -113,6 +196,22 @@ class Outputs:
             _fail(result, error.strerror or "the output could not be named")
             result.fatal = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
         remove(temporary)
+
+    def _take_back(self, name: bytes, path: bytes, temporary: bytes) -> bool:
+        """Whether a worker had given the name to a file of a later batch, which has a temporary one
+        again: the first in the order of the walk has it."""
+        if os.lstat(path).st_ctime_ns < self._start_ns:
+            return False  # it stood there before
+        for results in self._ahead.results():
+            for number, one in enumerate(results.made):
+                relative, state, output = output_of(one)
+                if state == NAMED and output == name:
+                    mac = self._names.mac(relative).encode()
+                    aside = os.path.join(os.path.dirname(temporary), mac + _ENDING)
+                    os.rename(path, aside)
+                    set_temporary(results.made, number, aside)
+                    return True
+        return False
 
     def _make_folder(self, folder: bytes, touched: set[bytes]) -> None:
         if len(self._folders) >= FOLDERS_KNOWN:

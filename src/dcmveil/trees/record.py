@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..report import Report
 
     # What a run without a report keeps of a file that was rewritten: (path, temporary path of the
-    # output, its name, bytes, warnings as in a Result); in place b"" for both.
+    # output as in a Result, its name, bytes, warnings as in a Result); in place b"" for both.
     Brief = tuple[bytes, bytes, bytes, int, dict[str, int] | None]
     Warnings = dict[str, int]  # what, and how often
 
@@ -39,6 +39,7 @@ OUTCOMES = (REWRITTEN, SAME, COPIED, SKIPPED, FAILED)
 _MORE = ("path", "edits")  # members of a rewritten file's record that are not counts
 _BRIEF = 5  # members of a Brief
 _PREAMBLE = 128
+NAMED = b""  # in place of a temporary path: the output has its name
 
 
 class Result:
@@ -50,7 +51,7 @@ class Result:
                 report tells it
     warnings    what of it a user should know, and how often
     more        other members of its record: path, reason, error, edits, output, quarantine
-    temporary   path of the finished output that waits for its name, None: there is none
+    temporary   path of the finished output that waits for its name, or NAMED; None: there is none
     output      that name, relative to the output folder
     crosswalk   rows (kind, old, new)
     fatal       no further file can be written: the run must end
@@ -118,6 +119,22 @@ class Result:
 def _told(outcome: str, counts: str, more: str, seconds: float) -> bytes:
     comma = "," if counts else ""
     return f'"outcome":"{outcome}"{comma}{counts}{more},"seconds":{seconds:.6f}'.encode()
+
+
+def output_of(one: Result | Brief) -> tuple[bytes, bytes | None, bytes]:
+    """(path of the input, `temporary` as in a Result, name of the output)."""
+    if isinstance(one, tuple):
+        return one[:3]
+    return one.relative, one.temporary, one.output
+
+
+def set_temporary(made: list[Result | Brief], number: int, temporary: bytes) -> None:
+    """Of one of these."""
+    one = made[number]
+    if isinstance(one, tuple):
+        made[number] = (one[0], temporary, *one[2:])
+    else:
+        one.temporary = temporary
 
 
 class Tally:

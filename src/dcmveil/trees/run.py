@@ -20,7 +20,7 @@ from .record import (
     line_of,
 )
 from .walk import AGAIN, walk
-from .workers import StopFlag, run_batches
+from .workers import Ahead, StopFlag, run_batches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,11 +197,12 @@ class _Run:
         self.single = single
         self.stop = StopFlag() if stop is None else stop  # one that is not set is false
         self.summary = Summary()
+        self.ahead = Ahead()
         self.outputs: Outputs | None = None
         if self.target is not None:
             from .outputs import Outputs
 
-            self.outputs = Outputs(self.target, self.names, options, final)
+            self.outputs = Outputs(self.target, self.names, options, final, self.ahead)
         self.quarantine: Quarantine | None = None
         if options.quarantine is not None:
             from .outputs import Quarantine
@@ -232,6 +233,8 @@ class _Run:
             try:
                 if self.target is None:
                     self._recover()
+                elif not self.single:
+                    self._remove_temporaries()
                 batches = self._batches(walk(self.source, leave_out) if found is None else found)
                 self._work(self._task(), batches)
             except BaseException:
@@ -240,6 +243,8 @@ class _Run:
             finally:
                 if self.target is None:
                     journal.close_folder(self.source)
+                elif not self.single:
+                    self._remove_temporaries()
                 self.summary.seconds = round(time.monotonic() - start, 3)
                 self._close_files()
         finally:
@@ -247,7 +252,9 @@ class _Run:
         return self.summary
 
     def _work(self, task: Task, batches: Iterator[list[Found]]) -> None:
-        coming = run_batches(task, batches, self.options.jobs, task.died, task.undo, self.stop)
+        coming = run_batches(
+            task, batches, self.options.jobs, task.died, task.undo, self.stop, self.ahead
+        )
         results = Results()
         try:
             for results in coming:
@@ -301,6 +308,12 @@ class _Run:
                 self.stop.set()
         if self.ledger is not None:
             self.ledger.flush(self.options.durable)
+
+    def _remove_temporaries(self) -> None:
+        from .outputs import remove_temporaries
+
+        assert self.target is not None
+        remove_temporaries(self.target)
 
     # -- where things are --------------------------------------------------------------------
 
@@ -360,7 +373,7 @@ class _Run:
             return PatchTask(*common)
         from .copying import CopyTask
 
-        return CopyTask(*common, self.target, self.final)
+        return CopyTask(*common, self.target, self.final, self.single)
 
     def _open_files(self) -> None:
         options = self.options

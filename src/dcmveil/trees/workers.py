@@ -58,6 +58,20 @@ class StopFlag:
         return self._parent != os.getpid() and self._parent != os.getppid()
 
 
+class Ahead:
+    """What workers have made of the batches behind the one that was last asked for."""
+
+    def __init__(self) -> None:
+        self._wait: Callable[[], list[Any]] = list
+
+    def attach(self, wait: Callable[[], list[Any]]) -> None:
+        self._wait = wait
+
+    def results(self) -> list[Any]:
+        """In order, once each batch that was given out has come back; nobody has asked for them."""
+        return self._wait()
+
+
 def run_batches(
     work: Callable[[Batch], Done],
     batches: Iterable[Batch],
@@ -65,6 +79,7 @@ def run_batches(
     on_death: Callable[[Batch], Done],
     undo: Callable[[Done], None],
     stop: StopFlag,
+    ahead: Ahead | None = None,
 ) -> Generator[Done, None, None]:
     """work(batch) for each, in order; in this process if jobs is 1. No new batch begins once `stop`
     is set; those in hand come back with what was done. If nobody asks for them any more, they go
@@ -77,10 +92,12 @@ def run_batches(
             yield work(batch)
         return
     stop.share()
-    pool = _Pool(work, jobs)
+    pool = _Pool(work, jobs, on_death)
+    if ahead is not None:
+        ahead.attach(pool.wait_for_all)
     try:
         pool.start()
-        yield from pool.run(iter(batches), on_death, stop)
+        yield from pool.run(iter(batches), stop)
     finally:
         pool.close(stop, undo)
 
@@ -119,11 +136,14 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
+    def __init__(
+        self, work: Callable[[Any], Any], jobs: int, on_death: Callable[[Any], Any]
+    ) -> None:
         from collections import deque
         from select import POLLIN, POLLOUT, poll
 
         self._work = work
+        self._on_death = on_death
         self._jobs = jobs
         self._workers: list[_Worker] = []
         self._poll, self._in, self._out = poll(), POLLIN, POLLOUT
@@ -177,9 +197,7 @@ class _Pool:
         if self._watched.pop(pipe, None) is not None:
             self._poll.unregister(pipe)
 
-    def run(
-        self, batches: Iterator[Any], on_death: Callable[[Any], Any], stop: StopFlag
-    ) -> Iterator[Any]:
+    def run(self, batches: Iterator[Any], stop: StopFlag) -> Iterator[Any]:
         waiting = self._waiting
         more = True
         while True:
@@ -195,16 +213,26 @@ class _Pool:
                 self._give(worker, waiting[-1])
             if not waiting:
                 return
-            for pipe, _ in self._poll.poll():
-                worker = self._watched[pipe]
-                if pipe == worker.outbox.pipe:
-                    if worker.outbox.flush():
-                        self._unwatch(pipe)
-                elif not self._receive(worker):
-                    self._replace(worker, on_death)
-                    break  # another pipe may have the number that was said to be ready
+            self._wait()
             while waiting and waiting[0].is_done:
                 yield waiting.popleft().result
+
+    def wait_for_all(self) -> list[Any]:
+        """What was made of all batches that were given out, but for those that were asked for."""
+        while not all(slot.is_done for slot in self._waiting):
+            self._wait()
+        return [slot.result for slot in self._waiting]
+
+    def _wait(self) -> None:
+        """Until a worker has something to say, or has room."""
+        for pipe, _ in self._poll.poll():
+            worker = self._watched[pipe]
+            if pipe == worker.outbox.pipe:
+                if worker.outbox.flush():
+                    self._unwatch(pipe)
+            elif not self._receive(worker):
+                self._replace(worker)
+                return  # another pipe may have the number that was said to be ready
 
     def _free(self) -> _Worker | None:
         """The worker that gets the next batch, None: it has to wait."""
@@ -227,7 +255,7 @@ class _Pool:
             worker.slots.pop(0).fill(_unpacked(result))
         return True
 
-    def _replace(self, worker: _Worker, on_death: Callable[[Any], Any]) -> None:
+    def _replace(self, worker: _Worker) -> None:
         """One that has died, at the latest when there is a batch for it."""
         self._unwatch(worker.inbox.pipe)
         self._unwatch(worker.outbox.pipe)
@@ -237,7 +265,7 @@ class _Pool:
         if not worker.slots:
             return
         in_hand, *not_begun = worker.slots
-        in_hand.fill(on_death(in_hand.batch))
+        in_hand.fill(self._on_death(in_hand.batch))
         if not_begun:
             fresh = self._start()
             for slot in not_begun:
