@@ -284,19 +284,18 @@ class Crashes:
     def _in_work(self) -> set[str]:
         """What shows that files are being treated: temporary files, or journals with something in
         them. It is gone once the files have their names, or stand in the report."""
-        folder = self.place / JOURNALS if self.command == "patch" else self.place
+        if self.command == "copy":
+            inside = os.walk(self.place / TEMPORARIES)
+            return {os.path.join(folder, name) for folder, _, names in inside for name in names}
         found = set()
         with (
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(folder) as there,
+            os.scandir(self.place / JOURNALS) as there,
         ):
             for entry in there:
-                if self.command == "patch":
-                    with contextlib.suppress(FileNotFoundError):  # discarded since
-                        if entry.stat().st_size:
-                            found.add(entry.name)
-                elif entry.name.startswith(OURS):
-                    found.add(entry.name)
+                with contextlib.suppress(FileNotFoundError):  # discarded since
+                    if entry.stat().st_size:
+                        found.add(entry.name)
         return found
 
     def _await_work(self, child: subprocess.Popen[bytes], stood: set[str]) -> bool:
@@ -329,11 +328,8 @@ class Crashes:
     def _look(self) -> None:
         """What stands on the disk right after a kill; a worker may still be at its last file."""
         mixed = {}
-        self._done = 0
+        self._done = len(self._in_work()) if self.command == "copy" else 0
         for name in files_of(self.place) if self.place.is_dir() else ():
-            if self.command == "copy" and os.path.basename(name).startswith(OURS):
-                self._done += 1
-                continue
             data = (self.place / name).read_bytes()
             if digest(data) == self.new[name]:
                 self._done += self.command == "copy" or self.old[name] != self.new[name]

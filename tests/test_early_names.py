@@ -12,7 +12,7 @@ from dcmveil import Veil
 from dcmveil.faces.files import TEMPORARY
 from dcmveil.trees.copying import CopyTask
 from dcmveil.trees.outputs import PLACES, EarlyNames, Temporaries, remove_temporaries
-from dcmveil.trees.record import NAMED, Results
+from dcmveil.trees.record import Results
 from folders import instance, leftovers, read, records, write
 from test_brief import LOOKS, check_said, in_turn, ran
 from test_reports import without_seconds
@@ -159,12 +159,14 @@ def test_early_names_of_a_batch(tmp_path: Path) -> None:
     paths = [os.fsencode(place / f"{i}.tmp") for i in range(len(names))]
     for path in paths:
         Path(os.fsdecode(path)).write_bytes(path)
-    made = [(b"in", path, name, 1, None) for path, name in zip(paths, names, strict=True)]
+    results = Results()
+    results.made = [(b"in", path, name, 1, None) for path, name in zip(paths, names, strict=True)]
     early = EarlyNames(os.fsencode(target))
-    early.give(made)  # type: ignore[arg-type]
-    assert [one[1] for one in made] == [paths[0], NAMED, NAMED, paths[3], NAMED, NAMED]
+    early.give(results)
+    assert results.waiting == {0, 3}
     assert (target / "b" / "c" / "two").read_bytes() == paths[2]
     assert (target / "a" / "taken").read_bytes() == b"precious"
-    left = [(b"in", paths[0], b"file/no", 1, None), (b"in", paths[3], b"e/f", 1, None)]
-    early.give(left)  # type: ignore[arg-type]
-    assert sorted(os.listdir(place)) == ["0.tmp", "3.tmp"], "a file stands where a folder should"
+    results.made = [(b"in", paths[0], b"file/no", 1, None), (b"in", paths[3], b"e/f", 1, None)]
+    early.give(results)
+    assert results.waiting == {0, 1}, "a file stands where a folder should"
+    assert sorted(os.listdir(place)) == ["0.tmp", "3.tmp"]

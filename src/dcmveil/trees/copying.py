@@ -8,7 +8,7 @@ from ..errors import FileError
 from ..faces import copy as sessions
 from ..faces.files import TEMPORARY, KernelCopy, create, remove
 from .outputs import EarlyNames, Temporaries
-from .record import COPIED, NAMED, output_of
+from .record import COPIED, output_of
 from .tasks import DIRECTORY, Task
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class CopyTask(Task):
         results = super().__call__(batch)
         if self._early_names is not None:
             try:
-                self._early_names.give(results.made)
+                self._early_names.give(results)
             except BaseException:
                 self.undo(results)
                 raise
@@ -93,12 +93,13 @@ class CopyTask(Task):
         return result
 
     def undo(self, results: Results) -> None:
-        for result in results.made:
+        for number, result in enumerate(results.made):
             _, temporary, output = output_of(result)
-            if temporary == NAMED:
+            if temporary is None:
+                continue
+            if results.waiting is not None and number not in results.waiting:
                 temporary = os.path.join(self.target, output)
-            if temporary is not None:
-                remove(temporary)
+            remove(temporary)
 
     def not_dicom(self, relative: bytes, error: NotDicomError) -> Result:
         if not self.options.others:

@@ -20,11 +20,10 @@ from ..faces.files import (
     sync_folder,
 )
 from ..faces.system import open_regular, rename_batch
-from .record import FAILED, NAMED, REWRITTEN, SAME, Result, output_of, set_temporary
+from .record import FAILED, REWRITTEN, SAME, Result, output_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from ..faces.names import Names
@@ -43,8 +42,8 @@ _TICK_NS = 2 * 10**9  # by which the clocks of a file system and of a program ma
 
 
 class Temporaries:
-    """Paths for the temporary files of this process, one after the other. No other process has them,
-    even where two runs could not be kept apart by a lock."""
+    """Paths for the temporary files of this process, one after the other. No other process has
+    them, even where two runs could not be kept apart by a lock."""
 
     def __init__(self, target: bytes) -> None:
         self._place = os.path.join(target, PLACES, os.urandom(8).hex().encode())
@@ -83,22 +82,22 @@ class EarlyNames:
         self._target = os.path.join(target, b"")
         self._folders: set[bytes] = set()  # that were looked at
 
-    def give(self, made: list[Result | Brief]) -> None:
-        waiting = [(number, *output_of(one)[1:]) for number, one in enumerate(made)]
-        waiting = [one for one in waiting if one[1] is not None]
-        left = self._rename(waiting)
-        if left and self._make_folders(left):
-            left = self._rename(left)
-        for number in {number for number, _, _ in waiting}.difference(n for n, _, _ in left):
-            set_temporary(made, number, NAMED)
-
-    def _rename(self, waiting: list[Any]) -> list[Any]:
-        """Those that are left."""
-        return [waiting[place] for place in rename_batch(self._target, waiting)]
+    def give(self, results: Results) -> None:
+        made: list[Any] = results.made
+        numbers = [*range(len(made))]
+        if not all(isinstance(one, tuple) for one in made):
+            made = [output_of(one) for one in made]
+            numbers = [number for number in numbers if made[number][1] is not None]
+            made = [made[number] for number in numbers]
+        left = rename_batch(self._target, made)
+        if left and self._make_folders([made[place] for place in left]):
+            again = rename_batch(self._target, [made[place] for place in left])
+            left = [left[place] for place in again]
+        results.waiting = {numbers[place] for place in left}
 
     def _make_folders(self, waiting: list[Any]) -> bool:
         """Whether one may have been missing, and is no more."""
-        folders = {os.path.dirname(name) for _, _, name in waiting} - self._folders
+        folders = {os.path.dirname(one[2]) for one in waiting} - self._folders
         if len(self._folders) >= FOLDERS_KNOWN:
             self._folders.clear()
         try:
@@ -136,25 +135,24 @@ class Outputs:
 
     def name_all(self, results: Results) -> None:
         """Give each finished output its name. A result says what came of it."""
+        made, waiting = results.made, results.waiting
         touched: set[bytes] = set()
-        for result in self._not_yet_named(results):
-            if result.temporary is not None:
+        for number, result in enumerate(made):
+            named = waiting is not None and number not in waiting
+            if isinstance(result, tuple):
+                if named:
+                    continue
+                result = made[number] = self._full(result)
+            if result.temporary is None:
+                continue
+            if named:
+                self._tell(result, result.output)
+            else:
                 self._name(result, result.temporary, touched)
-                result.temporary = None  # it is not undone from here on
+            result.temporary = None  # it is not undone from here on
         if self._options.durable:
             for folder in touched:
                 sync_folder(folder)
-
-    def _not_yet_named(self, results: Results) -> Iterator[Result]:
-        """Those that have to be looked at one by one."""
-        made = results.made
-        for number, result in enumerate(made):
-            if isinstance(result, tuple):
-                if result[1] == NAMED:
-                    continue
-                result = self._full(result)
-                made[number] = result
-            yield result
 
     def _full(self, brief: Brief) -> Result:
         relative, temporary, output, size, warnings = brief
@@ -169,22 +167,17 @@ class Outputs:
         path = os.path.join(self._target, name)
         folder = os.path.dirname(path)
         try:
-            new = temporary == NAMED
-            if not new:
-                if folder not in self._folders:
-                    self._make_folder(folder, touched)
-                replace = self.made is not None and self.made.add(name)
-                new = publish(temporary, path, replace=replace)
-                if not new and self._take_back(name, path, temporary):
-                    new = publish(temporary, path)
+            if folder not in self._folders:
+                self._make_folder(folder, touched)
+            replace = self.made is not None and self.made.add(name)
+            new = publish(temporary, path, replace=replace)
+            if not new and self._take_back(name, path, temporary):
+                new = publish(temporary, path)
             if not new and not same_bytes(temporary, path):
                 result.exception = FileExistsError(errno.EEXIST, TAKEN)
                 _fail(result, TAKEN)
             else:
-                if self._final is None and (
-                    not self._options.keep_names or self._options.report_paths
-                ):
-                    result.add("output", os.fsdecode(name))
+                self._tell(result, name)
                 touched.add(folder)
                 if new:
                     return
@@ -197,19 +190,23 @@ class Outputs:
             result.fatal = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
         remove(temporary)
 
+    def _tell(self, result: Result, name: bytes) -> None:
+        if self._final is None and (not self._options.keep_names or self._options.report_paths):
+            result.add("output", os.fsdecode(name))
+
     def _take_back(self, name: bytes, path: bytes, temporary: bytes) -> bool:
         """Whether a worker had given the name to a file of a later batch, which has a temporary one
         again: the first in the order of the walk has it."""
         if os.lstat(path).st_ctime_ns < self._start_ns:
             return False  # it stood there before
         for results in self._ahead.results():
+            if results.waiting is None:
+                continue
             for number, one in enumerate(results.made):
-                relative, state, output = output_of(one)
-                if state == NAMED and output == name:
-                    mac = self._names.mac(relative).encode()
-                    aside = os.path.join(os.path.dirname(temporary), mac + _ENDING)
-                    os.rename(path, aside)
-                    set_temporary(results.made, number, aside)
+                _, before, output = output_of(one)
+                if output == name and before is not None and number not in results.waiting:
+                    os.rename(path, before)
+                    results.waiting.add(number)
                     return True
         return False
 

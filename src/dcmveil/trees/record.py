@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..report import Report
 
     # What a run without a report keeps of a file that was rewritten: (path, temporary path of the
-    # output as in a Result, its name, bytes, warnings as in a Result); in place b"" for both.
+    # output, its name, bytes, warnings as in a Result); in place b"" for both.
     Brief = tuple[bytes, bytes, bytes, int, dict[str, int] | None]
     Warnings = dict[str, int]  # what, and how often
 
@@ -39,7 +39,6 @@ OUTCOMES = (REWRITTEN, SAME, COPIED, SKIPPED, FAILED)
 _MORE = ("path", "edits")  # members of a rewritten file's record that are not counts
 _BRIEF = 5  # members of a Brief
 _PREAMBLE = 128
-NAMED = b""  # in place of a temporary path: the output has its name
 
 
 class Result:
@@ -51,7 +50,7 @@ class Result:
                 report tells it
     warnings    what of it a user should know, and how often
     more        other members of its record: path, reason, error, edits, output, quarantine
-    temporary   path of the finished output that waits for its name, or NAMED; None: there is none
+    temporary   path of the finished output until it has its name, None: there is none
     output      that name, relative to the output folder
     crosswalk   rows (kind, old, new)
     fatal       no further file can be written: the run must end
@@ -128,15 +127,6 @@ def output_of(one: Result | Brief) -> tuple[bytes, bytes | None, bytes]:
     return one.relative, one.temporary, one.output
 
 
-def set_temporary(made: list[Result | Brief], number: int, temporary: bytes) -> None:
-    """Of one of these."""
-    one = made[number]
-    if isinstance(one, tuple):
-        made[number] = (one[0], temporary, *one[2:])
-    else:
-        one.temporary = temporary
-
-
 class Tally:
     """How many files were rewritten of which a Brief was kept, their bytes and their warnings."""
 
@@ -159,6 +149,7 @@ class Results:
     """Those of one batch.
 
     made     in order a Result each, or a Brief
+    waiting  numbers of those whose output has no name yet, None: all that have an output
     tally    counts the briefs, and
     files    are the others, once nothing is left to be done with the briefs
     journal  of files that were patched, its path, b"" if there is none: to be discarded once they
@@ -168,10 +159,11 @@ class Results:
     stays behind.
     """
 
-    __slots__ = ("files", "journal", "made", "tally")
+    __slots__ = ("files", "journal", "made", "tally", "waiting")
 
     def __init__(self, made: Iterable[Result] = (), journal: bytes = b"") -> None:
         self.made: list[Result | Brief] = list(made)
+        self.waiting: set[int] | None = None
         self.files: list[Result] = []
         self.tally = Tally()
         self.journal = journal
@@ -190,12 +182,14 @@ class Results:
         """As plain values: what it is made of is all of that kind."""
         made = [r if isinstance(r, tuple) else _packed(r) for r in self.made]
         tally = self.tally
-        return made, self.journal, tally.files, tally.bytes, tally.warnings
+        waiting = self.waiting
+        return made, waiting, self.journal, tally.files, tally.bytes, tally.warnings
 
     @staticmethod
     def unpacked(packed: tuple[Any, ...]) -> Results:
-        made, journal, *tally = packed
+        made, waiting, journal, *tally = packed
         results = Results((), journal)
+        results.waiting = waiting
         results.made = [r if len(r) == _BRIEF else _unpacked(r) for r in made]
         results.tally = Tally(*tally)
         return results
