@@ -852,3 +852,27 @@ def test_garbage_is_collected_once_the_veil_is_made() -> None:
     command = [sys.executable, "-c", code]
     out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert out.stdout == "False True\n"
+
+
+_AT_THE_END = """
+import atexit, sys
+atexit.register(lambda: print("asked at the end"))
+sys.argv = ["dcmveil", *sys.argv[1:]]
+from dcmveil.cli import run
+run()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["profile", "list"], 0), (["profile", "no"], 2)])
+def test_what_others_want_at_the_end_is_done(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    """Into a file, so that it is the end that writes it."""
+    with open(tmp_path / "out", "w+") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", _AT_THE_END, *arguments], stdout=out, check=False
+        )
+    assert done.returncode == code
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert lines[-1] == "asked at the end"
+    assert (len(lines) > 5) == (code == 0)

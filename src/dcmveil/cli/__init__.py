@@ -96,7 +96,22 @@ def run() -> None:
     """The console script."""
     gc.disable()  # what is made at the start stays to the end; make_veil switches it on again
     _end_by_exception()
-    sys.exit(main(sys.argv[1:]))
+    _leave(main(sys.argv[1:]))
+
+
+def _leave(status: int) -> None:
+    """End, and let the system take down what Python has built up: that is a millisecond sooner. Our
+    files are closed by now; what others want at the end is done."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            status = status or NOT_ALL
+    os._exit(status)
 
 
 def _end_by_exception() -> None:
