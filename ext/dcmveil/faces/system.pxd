@@ -3,6 +3,7 @@ from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from posix.stat cimport struct_stat
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport pread, pwrite, write
 
 cdef extern from *:
@@ -22,6 +23,13 @@ cdef extern from *:
     const int O_NOFOLLOW
     # When a status changed.
     int64_t changed_ns "dcmveil_changed_ns"(const struct_stat *status) nogil
+
+
+cdef inline int64_t now_us() noexcept:
+    """Of a clock that is never set."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
 
 
 cdef struct Opened:
