@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport close as c_close, fsync
 
-from dcmveil.faces.system cimport changed_ns, write_at
+from dcmveil.faces.system cimport Closing, changed_ns, close_now, close_soon, write_at
 from dcmveil.spans cimport next_difference
 from dcmveil.wire cimport load16, load32, load64
 
@@ -212,9 +212,11 @@ cdef class Targets:
         return 0
 
     def let_go(self) -> None:
+        cdef Closing them = Closing(-1, -1)
         if self.held:
             for number in range(self.count):
-                c_close(self._all[number].file)
+                close_soon(&them, self._all[number].file)
+            close_now(&them)
         self.held = False
 
 

@@ -32,6 +32,11 @@ cdef inline int64_t now_us() noexcept:
     return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
 
 
+cdef struct Closing:        # descriptors that follow each other; they are closed by one call
+    int first               # -1: none
+    int last
+
+
 cdef struct Opened:
     const char *path        # borrowed while they are opened; NULL: not taken
     int file                # -1: not open
@@ -84,6 +89,11 @@ cdef inline int write_on(int file, const uint8_t *data, size_t n) noexcept nogil
         elif errno != EINTR:
             return -1
     return 0
+
+
+# One after the other, and then what is left of them.
+cdef void close_soon(Closing *them, int file) noexcept
+cdef void close_now(Closing *them) noexcept
 
 
 cdef const char *path_of(bytes path) except NULL

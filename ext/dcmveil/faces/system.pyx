@@ -39,6 +39,16 @@ cdef extern from *:
         return -1;
     #endif
     }
+    /* All from one descriptor to another. */
+    static int dcmveil_close_range(int first, int last) {
+    #if defined(SYS_close_range)
+        return (int) syscall(SYS_close_range, (long) first, (long) last, 0L);
+    #else
+        (void) first;
+        (void) last;
+        return -1;
+    #endif
+    }
     /* Advice: where it cannot be given or taken, the file can be read all the same. */
     static void dcmveil_will_need(int file, uint64_t n) {
     #if defined(POSIX_FADV_WILLNEED)
@@ -52,6 +62,7 @@ cdef extern from *:
     int openat(int place, const char *path, int flags, ...) nogil
     int AT_FDCWD
     int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
+    int dcmveil_close_range(int first, int last) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
@@ -194,15 +205,36 @@ cdef class OpenFiles:
         self.at(number).file = file
 
     def close(self) -> None:
+        cdef Closing them = Closing(-1, -1)
         for number in range(self.count):
             if self._files[number].file >= 0:
-                c_close(self._files[number].file)
+                close_soon(&them, self._files[number].file)
                 self._files[number].file = -1
+        close_now(&them)
 
     cdef Opened *at(self, Py_ssize_t number) except NULL:
         if not 0 <= number < self.count:
             raise IndexError("a batch has no such file")
         return &self._files[number]
+
+
+cdef void close_soon(Closing *them, int file) noexcept:
+    """Nobody may use it from here on. All between the first and the last were given to this
+    function, so none of another owner is among them."""
+    if them.first >= 0 and file == them.last + 1:
+        them.last = file
+        return
+    close_now(them)
+    them.first = them.last = file
+
+
+cdef void close_now(Closing *them) noexcept:
+    if them.first < 0:
+        return
+    if them.first == them.last or dcmveil_close_range(them.first, them.last) != 0:
+        for file in range(them.first, them.last + 1):
+            c_close(file)
+    them.first = -1
 
 
 cdef const char *_path_or_null(bytes path) noexcept:
