@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -343,6 +344,51 @@ def test_close_a_batch(tmp_path: Path) -> None:
     for file in closed:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(file)
+
+
+_ADVICE = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <unistd.h>
+
+int posix_fadvise(int file, off_t offset, off_t n, int advice) {
+    return write(1, "advised\\n", 8) == 8 ? 0 : -1;
+}
+
+int posix_fadvise64(int file, off64_t offset, off64_t n, int advice) {
+    return posix_fadvise(file, offset, n, advice);
+}
+"""
+_OPEN = """
+import os, sys
+from dcmveil.faces.system import OpenFiles
+folder = os.fsencode(sys.argv[1])
+OpenFiles(folder, [(name, "") for name in os.listdir(folder)], os.O_RDONLY, 100).close()
+"""
+IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+def kind_of(folder: Path) -> str:
+    """Of its file system."""
+    command = ["stat", "-f", "-c", "%T", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp", "."])
+def test_advice_is_for_disks(tmp_path: Path, place: str) -> None:
+    """Each file that is opened is read ahead, unless it lies in memory anyway."""
+    if not os.access(place, os.W_OK):
+        pytest.skip(f"{place} is not for us")
+    advice = library(tmp_path, _ADVICE)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        batch_of(Path(folder), ["a", "b", "c"])
+        done = subprocess.run(
+            [sys.executable, "-c", _OPEN, folder],
+            env=environment(LD_PRELOAD=str(advice)),
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        wanted = "" if kind_of(Path(folder)) in IN_MEMORY else "advised\n" * 3
+        assert done.stdout == wanted, done.stderr
 
 
 _CLOSE = """

@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport strlen
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
 from posix.stat cimport S_ISREG, fstat, struct_stat
+from posix.types cimport dev_t
 from posix.unistd cimport close as c_close
 
 import os
@@ -25,6 +26,7 @@ cdef extern from *:
     #include <unistd.h>
     #if defined(__linux__)
     #include <sys/syscall.h>
+    #include <sys/vfs.h>
     #endif
     /* A rename that never replaces: not every libc has a function for it, nor every system a call. */
     static int dcmveil_rename_new(const char *old, int place, const char *fresh) {
@@ -49,6 +51,18 @@ cdef extern from *:
         return -1;
     #endif
     }
+    /* Whether a file is on no disk, so that nothing of it is ever read ahead. */
+    static int dcmveil_in_memory(int file) {
+    #if defined(__linux__)
+        enum { TMPFS = 0x01021994, RAMFS = 0x858458F6 };    /* linux/magic.h */
+        struct statfs place;
+        return fstatfs(file, &place) == 0
+            && ((uint32_t) place.f_type == TMPFS || (uint32_t) place.f_type == RAMFS);
+    #else
+        (void) file;
+        return 0;
+    #endif
+    }
     /* Advice: where it cannot be given or taken, the file can be read all the same. */
     static void dcmveil_will_need(int file, uint64_t n) {
     #if defined(POSIX_FADV_WILLNEED)
@@ -63,6 +77,7 @@ cdef extern from *:
     int AT_FDCWD
     int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
     int dcmveil_close_range(int first, int last) nogil
+    bint dcmveil_in_memory(int file) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
@@ -157,7 +172,8 @@ cdef class OpenFiles:
     """The files of a batch of (path in the folder, why it is not taken or ""), opened together and
     closed together; numbered as there.
 
-    The kernel is told that the first `ahead` bytes of each are read soon, so that a disk may begin.
+    The kernel is told that the first `ahead` bytes of each are read soon, so that a disk may begin,
+    where there is one.
     What is not taken or cannot be opened stays closed: the reason is met again when it is its turn.
     """
 
@@ -166,6 +182,8 @@ cdef class OpenFiles:
         cdef const char *name = path_of(folder)
         cdef Opened *one
         cdef int place
+        cdef bint first = True, advise = False
+        cdef dev_t where = 0    # of the file before
         self._files = <Opened *>malloc(max(count, 1) * sizeof(Opened))
         if self._files == NULL:
             raise MemoryError
@@ -183,10 +201,15 @@ cdef class OpenFiles:
                     one = &self._files[number]
                     if one.path != NULL:
                         one.file = _open_at(place, one.path, flags | O_NOFOLLOW, &one.status)
-                    if one.file >= 0:
-                        dcmveil_will_need(one.file, ahead)
-                    else:
+                    if one.file < 0:
                         one.file = -1
+                        continue
+                    if first or one.status.st_dev != where:
+                        where = one.status.st_dev
+                        advise = not dcmveil_in_memory(one.file)
+                        first = False
+                    if advise:
+                        dcmveil_will_need(one.file, ahead)
                 c_close(place)
 
     def __dealloc__(self):
