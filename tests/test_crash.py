@@ -357,31 +357,34 @@ def positions(calls: list[str], pattern: str) -> list[int]:
     return [n for n, call in enumerate(calls) if re.search(pattern, call)]
 
 
-def test_durable_patch(tmp_path: Path, key: Path) -> None:
+@pytest.mark.parametrize("rows", [False, True], ids=["", "with a crosswalk"])
+def test_durable_patch(tmp_path: Path, key: Path, rows: bool) -> None:
     """Journal, its name and the name of its folder; then the files; then the report; then the
-    journal is void, and goes."""
+    journal is void, and goes; with old values in it, it goes at once."""
     tree, report, walk = tmp_path / "tree", tmp_path / "report", tmp_path / "walk"
     small_tree(tree, 3)
+    more = ["--crosswalk", walk] if rows else []
     calls = traced(
-        tmp_path, "patch", tree, "--key-file", key, "--report", report, "--crosswalk", walk,
-        "--durable",
-    )  # fmt: skip
+        tmp_path, "patch", tree, "--key-file", key, "--report", report, "--durable", *more
+    )
     folder = f"{tree}/.dcmveil-journal"
     synced = positions(calls, rf"^fsync\(\d+<{folder}/[^>]*>")[-1]
     folders = [positions(calls, rf"^fsync\(\d+<{p}>")[0] for p in (folder, tree)]
     first_edit = positions(calls, rf"^pwrite64\(\d+<{tree}/\d+.dcm>")[0]
     assert max(synced, *folders) < first_edit
-    *written, void = positions(calls, rf"^pwrite64\(\d+<{folder}/")
-    assert len(written) == 2
-    assert written[-1] < synced
+    body, head, *void = positions(calls, rf"^pwrite64\(\d+<{folder}/")
+    assert body < head < synced
+    assert len(void) == (not rows)
     for n in range(3):
         name = rf"<{tree}/00{n}\.dcm>"
         last = positions(calls, rf"^pwrite64\(\d+{name}")[-1]
         file = positions(calls, rf"^fsync\(\d+{name}")[-1]
-        crosswalk = positions(calls, rf"^fsync\(\d+<{walk}>")[0]
+        crosswalk = positions(calls, rf"^fsync\(\d+<{walk}>")[:1]
         told = positions(calls, rf"^fsync\(\d+<{report}>")
         gone = positions(calls, rf"^unlink\(\"{folder}/")[0]
-        assert last < file < crosswalk < told[-1] < void < gone
+        order = [last, file, *crosswalk, told[-1], *void, gone]
+        assert order == sorted(order)
+        assert len(crosswalk) == rows
     assert positions(calls, rf"^fsync\(\d+<{tmp_path}>"), "the names of report and crosswalk"
 
 

@@ -24,13 +24,13 @@ FREE = bytes(4)
 class Worker:
     """The journals of one worker, over a folder with three files."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, again: bool = True) -> None:
         root.mkdir()
         self.root = root
         self.names = ("a", "b", "c")
         for name in self.names:
             (root / name).write_bytes(bytes(SIZE))
-        self.journals = Journals(os.fsencode(root))
+        self.journals = Journals(os.fsencode(root), again)
 
     def plan(self, letters: str, n: int = SIZE) -> Journal:
         """A batch in which n bytes of the first files become these letters."""
@@ -145,6 +145,33 @@ def test_the_first_bytes_come_last(worker: Worker, monkeypatch: pytest.MonkeyPat
     assert not path.exists()
 
 
+def test_one_with_old_values_is_not_kept(tmp_path: Path) -> None:
+    """Where there is a crosswalk, its rows are gone from the disk as soon as they may be."""
+    worker = Worker(tmp_path / "root", again=False)
+    for letters in ("xyz", "uvw"):
+        path = worker.commit(letters)
+        assert path.read_bytes()[:4] == b"FILE"
+        discard(os.fsencode(path))
+        assert not path.exists()
+
+
+def test_a_run_with_a_crosswalk_leaves_no_row_behind(
+    tmp_path: Path, veil: Veil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "in", instances(70))
+    folder = root / os.fsdecode(FOLDER)
+    seen = []
+
+    def look(path: bytes) -> None:
+        rows = b'"crosswalk":' in Path(os.fsdecode(path)).read_bytes()
+        discard(path)
+        seen.append((rows, os.listdir(folder)))
+
+    monkeypatch.setattr(journals, "discard", look)
+    veil.tree(root, crosswalk=tmp_path / "rows")
+    assert seen == [(True, [])] * 3
+
+
 def test_a_large_one_is_not_kept(worker: Worker) -> None:
     """It would hold its place on the disk until the end of the run."""
     path = worker.commit("xyz", 1 << 20)
@@ -169,6 +196,19 @@ def test_one_that_was_not_committed(worker: Worker) -> None:
 
 def hard_link(path: Path) -> None:
     os.link(path, path.parent.parent / "second")
+
+
+def test_one_with_a_second_name(worker: Worker) -> None:
+    made = worker.plan("xyz")
+    made.commit(False)
+    path = Path(os.fsdecode(made.path))
+    hard_link(path)
+    worker.journals.close(made)
+    discard(made.path)
+    assert not path.exists()
+    whole = (worker.root / "second").read_bytes()
+    assert worker.commit("uvw") != path
+    assert (worker.root / "second").read_bytes() == whole
 
 
 def symlink(path: Path) -> None:

@@ -20,7 +20,7 @@ To make, fill and remove a file takes several times as long as to write over one
 of a batch stand in the report, the first four bytes of its journal become zeros, and a later batch
 of that worker writes over the rest. FILE comes in their place after all else is written: of what a
 kill leaves, no start of one batch is read together with the end of another. What stands behind OVER
-counts for nothing.
+counts for nothing. A journal with rows of a crosswalk is not kept like that: it has old values.
 
 It holds paths relative to the root, and no old value unless a crosswalk is written (its rows stand
 in the lines, since nothing else has them after patching). Its mode is 0600, and it is gone when the
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
 _FREE = bytes(len(_FILE))  # in place of the first FILE: it covers no file
+_AGAIN = b"-again"  # ends the name of a journal that is to be written over
 _BUFFER = 1 << 20  # bytes of a journal that stay in memory
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
@@ -56,10 +57,14 @@ class JournalError(DcmveilError):
 
 
 class Journals:
-    """Those of one worker, one after the other."""
+    """Those of one worker, one after the other.
 
-    def __init__(self, root: bytes) -> None:
+    again  a file may be written over, since no old value stands in it
+    """
+
+    def __init__(self, root: bytes, again: bool) -> None:
         self._folder = os.path.join(root, FOLDER)
+        self._end = _AGAIN if again else b""
         self._count = 0
         # files to be written over once their batches stand in the report, in the order of these
         self._kept: list[tuple[bytes, _Identity]] = []
@@ -75,10 +80,11 @@ class Journals:
             if file >= 0:
                 return Journal(path, file)
         self._count += 1
-        return Journal(os.path.join(self._folder, b"%d-%d" % (os.getpid(), self._count)))
+        name = b"%d-%d%b" % (os.getpid(), self._count, self._end)
+        return Journal(os.path.join(self._folder, name))
 
     def close(self, journal: Journal) -> None:
-        identity = journal.kept
+        identity = journal.kept if self._end else None
         journal.close()
         if identity is not None:
             self._kept.append((journal.path, identity))
@@ -179,7 +185,8 @@ class Journal:
         """What its file is, None: it has none that is to be written over."""
         if not self._committed or self._written > _BUFFER:
             return None
-        return _identity(os.fstat(self._file))
+        status = os.fstat(self._file)
+        return _identity(status) if status.st_nlink == 1 else None
 
     def close(self) -> None:
         self.targets.let_go()
@@ -265,7 +272,11 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def discard(path: bytes) -> None:
-    """A journal that was carried out and reported. Its writer may write over it from here on."""
+    """A journal that was carried out and reported. Where it is to be written over, it is void from
+    here on; others are removed."""
+    if not path.endswith(_AGAIN):
+        remove(path)
+        return
     try:
         file = open_regular(path, os.O_RDWR)
         try:

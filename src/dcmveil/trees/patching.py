@@ -41,7 +41,7 @@ class PatchTask(Task):
     ) -> None:  # fmt: skip
         super().__init__(root, veil, names, options, stop, each)
         self.run = veil.identity.encode()
-        self._journals = Journals(root)
+        self._journals = Journals(root, again=options.crosswalk is None)
         self._journal: Journal | None = None
 
     @property
