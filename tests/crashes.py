@@ -282,8 +282,8 @@ class Crashes:
         return len(self.new) if again else max(1, len(self.new) - self._done)
 
     def _in_work(self) -> set[str]:
-        """What shows that files are being treated: temporary files, or journals with something in
-        them. It is gone once the files have their names, or stand in the report."""
+        """What shows that files are being treated: temporary files, or journals of something. It is
+        gone once the files have their names, or stand in the report."""
         if self.command == "copy":
             inside = os.walk(self.place / TEMPORARIES)
             return {os.path.join(folder, name) for folder, _, names in inside for name in names}
@@ -294,8 +294,10 @@ class Crashes:
         ):
             for entry in there:
                 with contextlib.suppress(FileNotFoundError):  # discarded since
-                    if entry.stat().st_size:
-                        found.add(entry.name)
+                    with open(entry.path, "rb") as file:
+                        first = file.read(64)
+                    if first.startswith(b"FILE"):  # written over, it is of another file
+                        found.add(f"{entry.name} {first!r}")
         return found
 
     def _await_work(self, child: subprocess.Popen[bytes], stood: set[str]) -> bool:

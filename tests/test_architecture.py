@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
 # ext/: each may cimport only what stands behind it.
 ORDER = [
     "core", "spans", "values", "machine", "content", "plain", "trial", "state", "rows", "rules",
-    "index", "vr", "tags", "digits", "wire",
+    "index", "vr", "tags", "digits", "wire", "recent",
 ]  # fmt: skip
 # Mechanism without I/O, clock or environment: there is nothing else that it could call.
 LIBRARIES = {"libc.stdint", "libc.stddef", "libc.stdlib", "libc.string"}
@@ -84,7 +84,7 @@ ARROWS_OF_COMPILED = {
         "report",
     },
     "faces.pipes": {"faces.stream"},
-    "faces.records": {"faces.system", "wire"},
+    "faces.records": {"faces.system", "spans", "wire"},
     "faces.system": {"errors"},
 }  # fmt: skip
 LIBRARIES_OF_KEYED = LIBRARIES | {"cpython.bytes", "cpython.dict", "cpython.ref"}

@@ -178,7 +178,7 @@ def test_a_crosswalk_loses_nothing(
     plain = ["copy", source, wanted, "--keep-names", "--key-file", key]
     assert run_forked(tmp_path, b"", *plain, "--crosswalk", undisturbed).code == 0
     died = 0
-    for count in (1, 2, 35):  # the last one is in the second batch
+    for count in (1, 2, 3, 35):  # the last one is in the second batch
         place, walk = tmp_path / f"place{count}", tmp_path / f"walk{count}.csv"
         more = ["--key-file", key, "--crosswalk", walk, "--resume"]
         more += ["--report", tmp_path / f"report{count}"]
@@ -219,8 +219,8 @@ def test_half_a_file_is_patched(
     shutil.copytree(tree, wanted)
     assert run_forked(tmp_path, b"", "patch", wanted, "--key-file", key).code == 0
     new = read_tree(wanted)
-    # the first write of all is the journal's own
-    assert die_at_a_write(deadly_writes, writes + 1, "patch", tree, "--key-file", key)
+    # the first two writes of all are the journal's own
+    assert die_at_a_write(deadly_writes, writes + 2, "patch", tree, "--key-file", key)
     after = read_tree(tree)
     mixed = [name for name in after if after[name] not in (old[name], new[name])]
     assert mixed
@@ -357,29 +357,34 @@ def positions(calls: list[str], pattern: str) -> list[int]:
     return [n for n, call in enumerate(calls) if re.search(pattern, call)]
 
 
-def test_durable_patch(tmp_path: Path, key: Path) -> None:
+@pytest.mark.parametrize("rows", [False, True], ids=["", "with a crosswalk"])
+def test_durable_patch(tmp_path: Path, key: Path, rows: bool) -> None:
     """Journal, its name and the name of its folder; then the files; then the report; then the
-    journal goes."""
+    journal is void, and goes; with old values in it, it goes at once."""
     tree, report, walk = tmp_path / "tree", tmp_path / "report", tmp_path / "walk"
     small_tree(tree, 3)
+    more = ["--crosswalk", walk] if rows else []
     calls = traced(
-        tmp_path, "patch", tree, "--key-file", key, "--report", report, "--crosswalk", walk,
-        "--durable",
-    )  # fmt: skip
+        tmp_path, "patch", tree, "--key-file", key, "--report", report, "--durable", *more
+    )
     folder = f"{tree}/.dcmveil-journal"
     synced = positions(calls, rf"^fsync\(\d+<{folder}/[^>]*>")[-1]
     folders = [positions(calls, rf"^fsync\(\d+<{p}>")[0] for p in (folder, tree)]
     first_edit = positions(calls, rf"^pwrite64\(\d+<{tree}/\d+.dcm>")[0]
     assert max(synced, *folders) < first_edit
-    assert positions(calls, rf"^pwrite64\(\d+<{folder}/")[-1] < synced
+    body, head, *void = positions(calls, rf"^pwrite64\(\d+<{folder}/")
+    assert body < head < synced
+    assert len(void) == (not rows)
     for n in range(3):
         name = rf"<{tree}/00{n}\.dcm>"
         last = positions(calls, rf"^pwrite64\(\d+{name}")[-1]
         file = positions(calls, rf"^fsync\(\d+{name}")[-1]
-        crosswalk = positions(calls, rf"^fsync\(\d+<{walk}>")[0]
+        crosswalk = positions(calls, rf"^fsync\(\d+<{walk}>")[:1]
         told = positions(calls, rf"^fsync\(\d+<{report}>")
         gone = positions(calls, rf"^unlink\(\"{folder}/")[0]
-        assert last < file < crosswalk < told[-1] < gone
+        order = [last, file, *crosswalk, told[-1], *void, gone]
+        assert order == sorted(order)
+        assert len(crosswalk) == rows
     assert positions(calls, rf"^fsync\(\d+<{tmp_path}>"), "the names of report and crosswalk"
 
 

@@ -30,6 +30,26 @@ def test_every_difference_and_no_long_run_of_equal_bytes(
         assert start - end >= gap
 
 
+@given(
+    st.integers(0, 9000),
+    st.lists(st.integers(0, 8999), max_size=12),
+    st.integers(1, 8).flatmap(lambda n: st.integers(n * 600 - 70, n * 600)),
+    st.sampled_from([1, 3, 64, 65, 100]),
+)
+def test_long_stretches(size: int, places: list[int], gap: int, run: int) -> None:
+    """Of equal bytes, and of others: these are looked at many at a time."""
+    before = bytes(size)
+    changed = {i for place in places for i in range(place, place + run) if i < size}
+    after = bytes(i in changed for i in range(size))
+    wanted: list[tuple[int, int]] = []
+    for i in sorted(changed):
+        if wanted and i - wanted[-1][1] < gap:
+            wanted[-1] = (wanted[-1][0], i + 1)
+        else:
+            wanted.append((i, i + 1))
+    assert core.differences(before, after, gap) == wanted
+
+
 def test_buffers_of_different_lengths() -> None:
     with pytest.raises(ValueError, match="different lengths"):
         core.differences(b"ab", b"abc", 1)

@@ -383,13 +383,13 @@ def test_a_torn_line_is_cut_off_and_its_file_done_again(tmp_path: Path, veil: Ve
 
 def test_rows_of_a_file_whose_run_was_killed(tmp_path: Path, veil: Veil) -> None:
     """In place the old values are gone after the kill: the journal has kept the rows."""
-    from dcmveil.trees import patching
+    from dcmveil.faces.journal import Journal
 
     root = write(tmp_path / "in", instances(3))
     path, report = tmp_path / "crosswalk.csv", tmp_path / "report"
     child = os.fork()
     if child == 0:
-        patching.Journal.close = lambda self: os._exit(9)  # type: ignore[method-assign]
+        Journal.close = lambda self: os._exit(9)  # type: ignore[method-assign]
         try:
             veil.tree(root, crosswalk=path, report=report)
         finally:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,8 @@ long syscall(long number, ...) {
     va_list list;
     if (number == SYS_renameat2 && lacks("LACKS_RENAME"))
         return -1;
+    if (number == SYS_close_range && lacks("LACKS_CLOSE"))
+        return -1;
     va_start(list, number);
     for (int i = 0; i < 6; i++)
         a[i] = va_arg(list, long);
@@ -341,6 +344,96 @@ def test_close_a_batch(tmp_path: Path) -> None:
     for file in closed:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(file)
+
+
+_ADVICE = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <unistd.h>
+
+int posix_fadvise(int file, off_t offset, off_t n, int advice) {
+    return write(1, "advised\\n", 8) == 8 ? 0 : -1;
+}
+
+int posix_fadvise64(int file, off64_t offset, off64_t n, int advice) {
+    return posix_fadvise(file, offset, n, advice);
+}
+"""
+_OPEN = """
+import os, sys
+from dcmveil.faces.system import OpenFiles
+folder = os.fsencode(sys.argv[1])
+OpenFiles(folder, [(name, "") for name in os.listdir(folder)], os.O_RDONLY, 100).close()
+"""
+IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+def kind_of(folder: Path) -> str:
+    """Of its file system."""
+    command = ["stat", "-f", "-c", "%T", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp", "."])
+def test_advice_is_for_disks(tmp_path: Path, place: str) -> None:
+    """Each file that is opened is read ahead, unless it lies in memory anyway."""
+    if not os.access(place, os.W_OK):
+        pytest.skip(f"{place} is not for us")
+    advice = library(tmp_path, _ADVICE)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        batch_of(Path(folder), ["a", "b", "c"])
+        done = subprocess.run(
+            [sys.executable, "-c", _OPEN, folder],
+            env=environment(LD_PRELOAD=str(advice)),
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        wanted = "" if kind_of(Path(folder)) in IN_MEMORY else "advised\n" * 3
+        assert done.stdout == wanted, done.stderr
+
+
+_CLOSE = """
+import itertools, os, sys
+from dcmveil.faces.records import Targets
+from dcmveil.faces.system import OpenFiles
+
+def is_open(file):
+    return os.path.exists(f"/proc/self/fd/{file}")
+
+def targets(files):
+    made = Targets()
+    for file in files:
+        made.add(file, 0, 0)
+    return made.let_go
+
+def batch(files):
+    made = OpenFiles(b"/", [(b"missing", "")] * len(files), os.O_RDONLY, 0)
+    for number, file in enumerate(files):
+        made[number] = file
+    return made.close
+
+for close in (targets, batch):
+    for n in range(5):
+        for given in itertools.permutations(range(4), n):
+            files = [os.open("/", os.O_RDONLY) for _ in range(4)]
+            assert files == [*range(files[0], files[0] + 4)]
+            close([files[number] for number in given])()
+            assert [is_open(file) for file in files] == [i not in given for i in range(4)], given
+            for number in {*range(4)} - {*given}:
+                os.close(files[number])
+print("done")
+"""
+
+
+@pytest.mark.parametrize("lacks", [None, errno.ENOSYS, errno.EPERM])
+def test_files_are_closed_in_any_order(lacking: Path, lacks: int | None) -> None:
+    """Each, and none that stands between them: also where no call closes several."""
+    missing = {"LD_PRELOAD": str(lacking), "LACKS_CLOSE": str(lacks)} if lacks else {}
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSE],
+        env=environment(**missing),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_files_that_a_batch_does_not_have(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
+from dcmveil.recent cimport RECENT_COUNT, Recent
 from dcmveil.rules cimport RuleTable
 from dcmveil.state cimport Machine, Op
 
@@ -17,6 +18,9 @@ cdef class Rewriter:
     cdef dict kept_uids
     cdef object map_uid     # what those become that are not, and are known from then on
     cdef object keep_uid
+    cdef Recent recent[RECENT_COUNT]    # out of these dicts:
+    cdef dict recent_new
+    cdef dict recent_kept
     cdef list trace         # every value, as it was and as it is now; None: nobody asks
     cdef list path          # of the trace, one entry an open sequence or item
     cdef bytes head         # of the encapsulated document being written

@@ -12,6 +12,7 @@ from dcmveil cimport rules as _r
 from dcmveil cimport state as _m
 from dcmveil.machine cimport machine_reset, machine_set_encoding, machine_step
 from dcmveil.plain cimport mark_plain
+from dcmveil.recent cimport Recent, keep_recent, recent_under, write_recent
 from dcmveil.rows cimport rules_set_rows
 from dcmveil.rules cimport (Rule, creator_hash, rule_of, rules_add_literal, rules_check,
                             rules_free, rules_load_dictionary, rules_load_private, rules_new,
@@ -264,6 +265,9 @@ cdef class Rewriter:
             self.new_uids = self.kept_uids = self.map_uid = self.keep_uid = None
         else:
             self.new_uids, self.kept_uids, self.map_uid, self.keep_uid = known
+            if self.new_uids is not self.recent_new or self.kept_uids is not self.recent_kept:
+                memset(self.recent, 0, sizeof(self.recent))
+                self.recent_new, self.recent_kept = self.new_uids, self.kept_uids
         self.trace = self.path = self.failure = None
         self.head = self.tail = b""
         return 0
@@ -469,11 +473,15 @@ cdef class Rewriter:
         cdef Machine *m = self.machine
         cdef Op *op
         cdef uint32_t i
+        cdef bint more = False
         questions = []
         for i in range(m.n_ops):
             op = &m.ops[i]
-            if op.kind == _m.VALUE and asks(op) and op.done == 0:
-                if self.new_uids is not None and self._write_uid(op, window):
+            if op.kind == _m.VALUE and asks(op):
+                if op.done == 0 and self.new_uids is not None and self._write_uid(op, window):
+                    continue
+                more = True
+                if op.done:
                     continue
                 if op.action == _r.DOCUMENT:
                     about = op.total
@@ -481,6 +489,8 @@ cdef class Rewriter:
                     about = geometry_of(m) if op.action == _r.PIXELS else op.arg
                 most = _m.DOCUMENT_HEAD if op.action == _r.DOCUMENT else op.length
                 questions.append((op.action, bytes_of(window, m, op, most), op.vr, about))
+        if not more:
+            return 0
         answers = iter(self.answer(questions) if questions else ())
         for i in range(m.n_ops):
             op = &m.ops[i]
@@ -505,9 +515,14 @@ cdef class Rewriter:
         """Write a UID out of the dicts, or by the functions that fill them. Whether it is one; then
         the operation asks no more."""
         cdef PyObject *known
+        cdef uint8_t *field = window + (op.offset - self.machine.base)
+        cdef Recent *recent = recent_under(self.recent, op.tag)
         cdef bint new = op.action == _r.UID
         if not new and op.action != _r.CHECK_UID:
             return False
+        if write_recent(recent, op.action, field, op.length):
+            op.action = _r.KEEP
+            return True
         old = bytes_of(window, self.machine, op, op.length)
         known = PyDict_GetItemWithError(self.new_uids if new else self.kept_uids, old)
         if known != NULL:
@@ -516,7 +531,10 @@ cdef class Rewriter:
             answer = self.map_uid(old) if new else self.keep_uid(old)
         if len(<bytes?>answer) != op.length:
             raise ValueError("an answer changes the length of a value")
-        memcpy(window + (op.offset - self.machine.base), PyBytes_AS_STRING(answer), op.length)
+        if known != NULL:   # of others something may have to be counted each time
+            keep_recent(recent, op.action, field, <const uint8_t *>PyBytes_AS_STRING(answer),
+                        op.length)
+        memcpy(field, PyBytes_AS_STRING(answer), op.length)
         op.action = _r.KEEP
         return True
 

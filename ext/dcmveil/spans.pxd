@@ -1,6 +1,6 @@
 """Spans of bytes between the core and Python."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_DecodeLatin1
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_DecodeLatin1
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -9,7 +9,7 @@ from dcmveil.state cimport Geometry, Machine, Op, Span
 from dcmveil.wire cimport load64
 
 cdef extern from *:
-    int ctz "__builtin_ctzll"(uint64_t) noexcept nogil
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
     int clz "__builtin_clzll"(uint64_t) noexcept nogil
 
 
@@ -47,7 +47,9 @@ cdef inline bint _is_space(char c) noexcept:
     return c == 32 or 9 <= c <= 13
 
 
-cdef inline object text_in(const char *window, uint64_t base, uint64_t end, const Span *span):
+cdef inline str text_in(const char *window, uint64_t base, uint64_t end, const Span *span,
+                        str before=None):
+    """Without padding and what follows a NUL; `before` itself, where it is that text."""
     cdef const char *first
     cdef const char *last
     if not span.seen or span.offset < base or span.offset + span.length > end:
@@ -60,6 +62,10 @@ cdef inline object text_in(const char *window, uint64_t base, uint64_t end, cons
         first += 1
     while first < last and _is_space((last - 1)[0]):
         last -= 1
+    if (before is not None and PyUnicode_IS_COMPACT_ASCII(before)
+            and len(before) == last - first
+            and memcmp(PyUnicode_DATA(before), first, last - first) == 0):
+        return before
     return PyUnicode_DecodeLatin1(first, last - first, NULL)
 
 
@@ -106,12 +112,13 @@ cdef inline list differing(const uint8_t *a, const uint8_t *b, size_t n, size_t 
 cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, size_t gap,
                                  size_t *start, size_t *end) noexcept nogil:
     """The next of these spans behind *end. Whether there is one."""
-    cdef size_t i = end[0], last
-    cdef uint64_t x
+    cdef size_t i = end[0], last, step, far = 0
     while n - i >= FAR and memcmp(a + i, b + i, FAR) == 0:
         i += FAR
     while n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
         i += NEAR
+    while n - i >= 8 and load64(a + i) == load64(b + i):
+        i += 8
     while i < n and a[i] == b[i]:
         i += 1
     if i == n:
@@ -119,23 +126,30 @@ cdef inline bint next_difference(const uint8_t *a, const uint8_t *b, size_t n, s
     start[0] = i
     last = i        # the last byte that is known to differ
     i += 1
-    while gap >= NEAR and n - i >= 8 and i - last <= gap:
-        x = load64(a + i) ^ load64(b + i)
-        if x:
-            if i + 7 - last > gap and i + (ctz(x) >> 3) - last > gap:
+    while i < n and i - last <= gap:
+        # whichever of these differ, they are of the span
+        step = min(n - i, gap - (i - last) + 1)
+        if i - last > NEAR and far != last:
+            far = last      # asked once, and only where nothing has differed for a while
+            if memcmp(a + i, b + i, step) == 0:
                 break
-            last = i + 7 - (clz(x) >> 3)
-            i += 8
-        elif i - last > NEAR and n - i >= NEAR and memcmp(a + i, b + i, NEAR) == 0:
-            i += NEAR       # (asked only where nothing has differed for a while)
-            while n - i >= FAR and i - last <= gap and memcmp(a + i, b + i, FAR) == 0:
-                i += FAR
-        else:
-            i += 8
-    if gap < NEAR or n - i < 8:
-        while i < n and i - last <= gap:
-            if a[i] != b[i]:
-                last = i
-            i += 1
+        step = min(step, <size_t>NEAR)
+        if memcmp(a + i, b + i, step) != 0:
+            last = last_difference(a, b, i, i + step)
+        i += step
     end[0] = last + 1
     return True
+
+
+cdef inline size_t last_difference(const uint8_t *a, const uint8_t *b, size_t start,
+                                   size_t end) noexcept nogil:
+    """In these bytes, which are not equal."""
+    cdef uint64_t x
+    while end - start >= 8:
+        x = load64(a + end - 8) ^ load64(b + end - 8)
+        if x:
+            return end - 1 - (clz(x) >> 3)
+        end -= 8
+    while a[end - 1] == b[end - 1]:
+        end -= 1
+    return end - 1

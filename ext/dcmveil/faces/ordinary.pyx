@@ -14,17 +14,16 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, open as c_open
 from posix.stat cimport fstat, struct_stat
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport SEEK_SET, close as c_close, lseek, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.keyed cimport RunMark, Text, UidCounts, UidMapper, named
-from dcmveil.spans cimport next_difference, span_in, texts_in
+from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
-from dcmveil.faces.records cimport Targets, add_changed, add_done, add_file, first_of, last_of
+from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    O_NOFOLLOW, Opened, OpenFiles, changed_ns, path_of, read_at, write_on
+    O_NOFOLLOW, Opened, OpenFiles, changed_ns, now_us, path_of, read_at, write_on
 )
 
 from dcmveil.errors import DicomError
@@ -76,6 +75,8 @@ cdef class Ordinary:
     cdef uint8_t *window        # owned, twice the capacity
     cdef uint8_t *before        # its second half: what was read, where somebody wants to know
     cdef object answers         # of the file before, for the next one of that patient
+    cdef object known_uids      # its own, and
+    cdef dict answer_notes
     cdef bytes patient          # its Patient ID, as it was
     cdef str syntax
     # value fields that were looked up for the file before, and what was found
@@ -90,6 +91,7 @@ cdef class Ordinary:
     cdef readonly uint64_t size
     cdef size_t filled          # bytes of the window; the first is at machine.base
     cdef readonly str patient_id, study, series, instance   # None until they are seen
+    cdef str last_patient_id, last_study, last_series       # seen last
     cdef UidCounts uid_counts
     # of the file that was remembered
     cdef uint64_t like_counts[_r.ACTION_COUNT]  # (the first is of what is kept)
@@ -139,6 +141,8 @@ cdef class Ordinary:
         cdef Py_ssize_t start
         cdef bint done
         cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
+        cdef bytes line_start = counts.start, line_rest = counts.rest
+        warnings = counts.warnings
         while True:
             one = _next_of(files, made, end, stop)
             if one == NULL:
@@ -149,9 +153,10 @@ cdef class Ordinary:
             done = False
             try:
                 if self._plan(one.file, relative, records):
-                    if not (counts.rest and self._is_alike()):
+                    if not (line_rest and self._is_alike()):
                         counts.look()
-                    self.add_line(records, counts.start, counts.rest)
+                        line_rest, warnings = counts.rest, counts.warnings
+                    self.add_line(records, line_start, line_rest)
                     if PyByteArray_GET_SIZE(records) <= RECORDS_LIMIT:
                         targets.add_target(one.file, self.size, changed_ns(&one.status))
                         one.file = -1
@@ -161,7 +166,7 @@ cdef class Ordinary:
                     PyByteArray_Resize(records, start)
             if not done:
                 return
-            made.append((relative, b"", b"", self.size, counts.warnings))
+            made.append((relative, b"", b"", self.size, warnings))
 
     def copy_batch(self, OpenFiles files, list batch, temporary_of, names, kernel, finish,
                    counts, stop, list made, Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
@@ -170,6 +175,8 @@ cdef class Ordinary:
         it is not None. In `made` each has a Brief."""
         cdef Opened *one
         cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
+        cdef bint looked = bool(counts.rest)
+        warnings = counts.warnings
         while True:
             one = _next_of(files, made, end, stop)
             if one == NULL:
@@ -181,10 +188,11 @@ cdef class Ordinary:
             if not self._copy_to(one.file, temporary, kernel, finish):
                 return
             try:
-                if not (counts.rest and self._is_alike()):
+                if not (looked and self._is_alike()):
                     counts.look()
+                    looked, warnings = True, counts.warnings
                 name = names.name(self, relative)
-                made.append((relative, temporary, name, self.size, counts.warnings))
+                made.append((relative, temporary, name, self.size, warnings))
             except BaseException:
                 unlink(path_of(temporary))
                 raise
@@ -212,7 +220,6 @@ cdef class Ordinary:
 
     cdef bint _plan(self, int file, bytes relative, bytearray records) except -1:
         cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + RECORDS_LIMIT
-        cdef uint64_t at
         cdef size_t settled
         cdef int status
         try:
@@ -224,8 +231,8 @@ cdef class Ordinary:
             add_file(records, relative, self.status.st_ino, self.size)
             while True:
                 settled = self._settled()
-                at = self.rewriter.machine.base
-                self._add_edits(records, at, settled)
+                add_differences(records, self.rewriter.machine.base, self.before, self.window,
+                                settled, self.gap)
                 if PyByteArray_GET_SIZE(records) > most:
                     return False
                 if status == _m.DONE:
@@ -279,7 +286,7 @@ cdef class Ordinary:
         cdef const Machine *m = self.rewriter.machine
         memcpy(self.like_counts, m.counts, sizeof(self.like_counts))
         memcpy(self.like_notes, m.notes, sizeof(self.like_notes))
-        self.like_answer_notes = dict(self.answers.notes)
+        self.like_answer_notes = dict(self.answer_notes)
         self.like_uid_counts = self.uid_counts
         self.like_study, self.like_series, self.like_syntax = self.study, self.series, self.syntax
 
@@ -299,13 +306,15 @@ cdef class Ordinary:
                 and self.like_study == self.study and self.like_series == self.series
                 and memcmp(&self.like_uid_counts, &self.uid_counts, sizeof(UidCounts)) == 0
                 and self.like_syntax == self.syntax
-                and self.like_answer_notes == self.answers.notes)
+                and (not (self.like_answer_notes or self.answer_notes)
+                     or self.like_answer_notes == self.answer_notes))
 
     cpdef int add_line(self, bytearray records, bytes start, bytes rest) except -1:
         """The end of what plan() has added: the line of this file, which is `start`, then what it
         shares with no other, `rest`, which it shares with those that are alike, and the seconds."""
-        first = first_of(self.size, self.size, self.rewriter.machine.elements, self.instance)
-        return add_done(records, start + first + rest + last_of(_now_us() - self.begun))
+        return add_line(records, start, self.size, self.rewriter.machine.elements, self.instance,
+                        rest, now_us() - self.begun)
+
     def report(self) -> Report:
         cdef Rewriter r = self.rewriter
         report = Report()
@@ -317,8 +326,8 @@ cdef class Ordinary:
         report.elements = r.machine.elements
         report.actions = r.counts
         report.notes = r.notes
-        if self.answers.notes:
-            report.notes |= self.answers.notes
+        if self.answer_notes:
+            report.notes |= self.answer_notes
         report.uids = named(&self.uid_counts)
         report.transfer_syntax = self.syntax
         return report
@@ -354,7 +363,7 @@ cdef class Ordinary:
         cdef size_t n
         cdef int status
         self.file = file
-        self.begun = _now_us()
+        self.begun = now_us()
         self.size = self.status.st_size
         if self.size > self.size_limit:
             return NOT_ORDINARY
@@ -449,6 +458,7 @@ cdef class Ordinary:
         patient = span_in(window, 0, self.filled, &m.patient_id)
         if self.answers is None or patient != self.patient:
             self.answers = self.engine.answers(self.syntax, patient, False)
+            self.known_uids, self.answer_notes = self.answers.known_uids, self.answers.notes
             self.patient = patient
             others = True
         self.guess = not others
@@ -467,8 +477,8 @@ cdef class Ordinary:
 
     cdef bint _begin_rewriting(self) except -1:
         cdef Rewriter r = self.rewriter
-        self.answers.notes.clear()
-        r.begin(self.answers, self.answers.known_uids, False)
+        self.answer_notes.clear()
+        r.begin(self.answers, self.known_uids, False)
         r.machine.encoding_told = True
         r.machine.encoding = self.encoding
         self.uids.take()    # those of an input that was left half-way
@@ -540,24 +550,20 @@ cdef class Ordinary:
 
     # -- what comes of it --------------------------------------------------------------------
 
-    cdef int _add_edits(self, bytearray records, uint64_t at, size_t n) except -1:
-        """An edit for each span of the first n bytes of the window that changed."""
-        cdef const uint8_t *old = self.before
-        cdef const uint8_t *new = self.window
-        cdef size_t start, end = 0
-        while next_difference(old, new, n, self.gap, &start, &end):
-            add_changed(records, at + start, new + start, end - start)
-        return 0
-
     cdef int _see_new_values(self) except -1:
-        patient, study, series, instance = texts_in(<const char *>self.window,
-                                                    self.rewriter.machine, self.filled)
+        cdef const Machine *m = self.rewriter.machine
+        cdef const char *window = <const char *>self.window
+        cdef uint64_t base = m.base, end = min(m.pos, m.base + self.filled)
+        patient = text_in(window, base, end, &m.patient_id, self.last_patient_id)
+        study = text_in(window, base, end, &m.study_instance, self.last_study)
+        series = text_in(window, base, end, &m.series_instance, self.last_series)
+        instance = text_in(window, base, end, &m.sop_instance)
         if patient is not None:
-            self.patient_id = patient
+            self.patient_id = self.last_patient_id = patient
         if study is not None:
-            self.study = study
+            self.study = self.last_study = study
         if series is not None:
-            self.series = series
+            self.series = self.last_series = series
         if instance is not None:
             self.instance = instance
         return 0
@@ -588,9 +594,3 @@ cdef bint _is_open(Output *output) noexcept nogil:
             output.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666
         )
     return output.file >= 0
-
-
-cdef int64_t _now_us() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000

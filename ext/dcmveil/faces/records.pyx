@@ -12,7 +12,8 @@ from libc.string cimport memcmp, memcpy
 from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport close as c_close, fsync
 
-from dcmveil.faces.system cimport changed_ns, write_at
+from dcmveil.faces.system cimport Closing, changed_ns, close_now, close_soon, write_at
+from dcmveil.spans cimport next_difference
 from dcmveil.wire cimport load16, load32, load64
 
 import os
@@ -21,6 +22,7 @@ cdef enum:
     UID_MOST = 64               # PS3.5 section 9.1
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
     NUMBER_MOST = 20            # digits
+    LAST_MOST = NUMBER_MOST + 9
     ZERO = 48                   # the digit
 
 
@@ -55,14 +57,29 @@ cdef int add_changed(bytearray records, uint64_t offset, const uint8_t *new, uin
     return 0
 
 
+cdef int add_differences(
+    bytearray records, uint64_t offset, const uint8_t *old, const uint8_t *new, size_t n, size_t gap
+) except -1:
+    """An edit for each span of n bytes, which begin at that offset, that changed; those with fewer
+    than `gap` equal bytes between them are one."""
+    cdef size_t start, end = 0
+    while next_difference(old, new, n, gap, &start, &end):
+        add_changed(records, offset + start, new + start, end - start)
+    return 0
+
+
 cpdef int add_done(bytearray records, bytes line) except -1:
     """The file was understood to its end; the line is what is reported of it."""
-    cdef uint32_t n = len(line)
+    memcpy(_add_done(records, len(line)), PyBytes_AS_STRING(line), len(line))
+    return 0
+
+
+cdef char *_add_done(bytearray records, uint32_t n) except NULL:
+    """The same with room for the line."""
     cdef char *to = _add(records, 8 + <size_t>n)
     memcpy(to, b"DONE", 4)
     memcpy(to + 4, &n, 4)
-    memcpy(to + 8, PyBytes_AS_STRING(line), n)
-    return 0
+    return to + 8
 
 
 cdef char *_add(bytearray records, size_t n) except NULL:
@@ -77,32 +94,65 @@ cdef char *_add(bytearray records, size_t n) except NULL:
 cpdef bytes first_of(uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance):
     """The members of a file's record (docs/trees.md) that it shares with no other, and a comma."""
     cdef char text[FIRST_MOST]
+    cdef bint whole
+    cdef char *end = _put_first(text, bytes_in, bytes_out, elements, instance, &whole)
+    first = PyBytes_FromStringAndSize(text, end - text)
+    if whole:
+        return first
+    from json.encoder import encode_basestring_ascii    # a profile may put any text there
+
+    return first + encode_basestring_ascii(instance).encode() + b","
+
+
+cdef int add_line(
+    bytearray records, bytes start, uint64_t size, uint64_t elements, str instance, bytes rest,
+    int64_t took_us
+) except -1:
+    """add_done with `start`, first_of, `rest`, the seconds, and the end of what they are a part of."""
+    cdef char text[FIRST_MOST]
+    cdef char last[LAST_MOST]
+    cdef const char *first = text
+    cdef char *to
+    cdef bint whole
+    cdef size_t n = _put_first(text, size, size, elements, instance, &whole) - text
+    cdef size_t last_n = _put_last(last, took_us) - last
+    if not whole:
+        held = first_of(size, size, elements, instance)
+        first = PyBytes_AS_STRING(held)
+        n = len(held)
+    to = _add_done(records, <size_t>len(start) + n + <size_t>len(rest) + last_n)
+    to = _put(to, PyBytes_AS_STRING(start), len(start))
+    to = _put(to, first, n)
+    to = _put(to, PyBytes_AS_STRING(rest), len(rest))
+    _put(to, last, last_n)
+    return 0
+
+
+cdef char *_put_first(
+    char *text, uint64_t bytes_in, uint64_t bytes_out, uint64_t elements, str instance, bint *whole
+) except NULL:
+    """Where it ends: before the instance, where that is not `whole`, for it is no UID."""
     cdef char *at
     cdef Py_ssize_t i, length
     cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
     cdef bint plain = length <= UID_MOST
     for i in range(length if plain else 0):
-        plain = plain and (b"0" <= uid[i] <= b"9" or uid[i] == b".")
+        if not (b"0" <= uid[i] <= b"9" or uid[i] == b"."):
+            plain = False
+            break
+    whole[0] = plain
     at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
     at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
     at = _put_number(_put(at, b',"elements":', 12), elements, 1)
     at = _put(at, b',"instance":', 12)
-    if plain:
-        at = _put(_put(_put(at, b'"', 1), uid, length), b'",', 2)
-        return PyBytes_FromStringAndSize(text, at - text)
-    from json.encoder import encode_basestring_ascii    # a profile may put any text there
-
-    first = PyBytes_FromStringAndSize(text, at - text)
-    return first + encode_basestring_ascii(instance).encode() + b","
+    return _put(_put(_put(at, b'"', 1), uid, length), b'",', 2) if plain else at
 
 
-cdef bytes last_of(int64_t took_us):
-    """The seconds at the end of a line, and of what it is a part of."""
-    cdef char text[NUMBER_MOST + 9]
+cdef char *_put_last(char *text, int64_t took_us) noexcept:
+    """Where it ends."""
     cdef char *at = _put_number(text, took_us // 1_000_000, 1)
     at = _put_number(_put(at, b".", 1), took_us % 1_000_000, 6)
-    at = _put(at, b"}}", 2)
-    return PyBytes_FromStringAndSize(text, at - text)
+    return _put(at, b"}}", 2)
 
 
 cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
@@ -162,9 +212,11 @@ cdef class Targets:
         return 0
 
     def let_go(self) -> None:
+        cdef Closing them = Closing(-1, -1)
         if self.held:
             for number in range(self.count):
-                c_close(self._all[number].file)
+                close_soon(&them, self._all[number].file)
+            close_now(&them)
         self.held = False
 
 

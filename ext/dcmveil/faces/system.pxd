@@ -3,6 +3,7 @@ from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from posix.stat cimport struct_stat
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport pread, pwrite, write
 
 cdef extern from *:
@@ -22,6 +23,18 @@ cdef extern from *:
     const int O_NOFOLLOW
     # When a status changed.
     int64_t changed_ns "dcmveil_changed_ns"(const struct_stat *status) nogil
+
+
+cdef inline int64_t now_us() noexcept:
+    """Of a clock that is never set."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
+
+
+cdef struct Closing:        # descriptors that follow each other; they are closed by one call
+    int first               # -1: none
+    int last
 
 
 cdef struct Opened:
@@ -76,6 +89,11 @@ cdef inline int write_on(int file, const uint8_t *data, size_t n) noexcept nogil
         elif errno != EINTR:
             return -1
     return 0
+
+
+# One after the other, and then what is left of them.
+cdef void close_soon(Closing *them, int file) noexcept
+cdef void close_now(Closing *them) noexcept
 
 
 cdef const char *path_of(bytes path) except NULL

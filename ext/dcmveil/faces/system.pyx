@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport strlen
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
 from posix.stat cimport S_ISREG, fstat, struct_stat
+from posix.types cimport dev_t
 from posix.unistd cimport close as c_close
 
 import os
@@ -25,6 +26,7 @@ cdef extern from *:
     #include <unistd.h>
     #if defined(__linux__)
     #include <sys/syscall.h>
+    #include <sys/vfs.h>
     #endif
     /* A rename that never replaces: not every libc has a function for it, nor every system a call. */
     static int dcmveil_rename_new(const char *old, int place, const char *fresh) {
@@ -37,6 +39,28 @@ cdef extern from *:
         (void) fresh;
         errno = ENOSYS;
         return -1;
+    #endif
+    }
+    /* All from one descriptor to another. */
+    static int dcmveil_close_range(int first, int last) {
+    #if defined(SYS_close_range)
+        return (int) syscall(SYS_close_range, (long) first, (long) last, 0L);
+    #else
+        (void) first;
+        (void) last;
+        return -1;
+    #endif
+    }
+    /* Whether a file is on no disk, so that nothing of it is ever read ahead. */
+    static int dcmveil_in_memory(int file) {
+    #if defined(__linux__)
+        enum { TMPFS = 0x01021994, RAMFS = 0x858458F6 };    /* linux/magic.h */
+        struct statfs place;
+        return fstatfs(file, &place) == 0
+            && ((uint32_t) place.f_type == TMPFS || (uint32_t) place.f_type == RAMFS);
+    #else
+        (void) file;
+        return 0;
     #endif
     }
     /* Advice: where it cannot be given or taken, the file can be read all the same. */
@@ -52,6 +76,8 @@ cdef extern from *:
     int openat(int place, const char *path, int flags, ...) nogil
     int AT_FDCWD
     int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
+    int dcmveil_close_range(int first, int last) nogil
+    bint dcmveil_in_memory(int file) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
@@ -149,7 +175,8 @@ cdef class OpenFiles:
     """The files of a batch of (path in the folder, why it is not taken or ""), opened together and
     closed together; numbered as there.
 
-    The kernel is told that the first `ahead` bytes of each are read soon, so that a disk may begin.
+    The kernel is told that the first `ahead` bytes of each are read soon, so that a disk may begin,
+    where there is one.
     What is not taken or cannot be opened stays closed: the reason is met again when it is its turn.
     """
 
@@ -158,6 +185,8 @@ cdef class OpenFiles:
         cdef const char *name = path_of(folder)
         cdef Opened *one
         cdef int place
+        cdef bint first = True, advise = False
+        cdef dev_t where = 0    # of the file before
         self._files = <Opened *>malloc(max(count, 1) * sizeof(Opened))
         if self._files == NULL:
             raise MemoryError
@@ -175,10 +204,15 @@ cdef class OpenFiles:
                     one = &self._files[number]
                     if one.path != NULL:
                         one.file = _open_at(place, one.path, flags | O_NOFOLLOW, &one.status)
-                    if one.file >= 0:
-                        dcmveil_will_need(one.file, ahead)
-                    else:
+                    if one.file < 0:
                         one.file = -1
+                        continue
+                    if first or one.status.st_dev != where:
+                        where = one.status.st_dev
+                        advise = not dcmveil_in_memory(one.file)
+                        first = False
+                    if advise:
+                        dcmveil_will_need(one.file, ahead)
                 c_close(place)
 
     def __dealloc__(self):
@@ -197,15 +231,36 @@ cdef class OpenFiles:
         self.at(number).file = file
 
     def close(self) -> None:
+        cdef Closing them = Closing(-1, -1)
         for number in range(self.count):
             if self._files[number].file >= 0:
-                c_close(self._files[number].file)
+                close_soon(&them, self._files[number].file)
                 self._files[number].file = -1
+        close_now(&them)
 
     cdef Opened *at(self, Py_ssize_t number) except NULL:
         if not 0 <= number < self.count:
             raise IndexError("a batch has no such file")
         return &self._files[number]
+
+
+cdef void close_soon(Closing *them, int file) noexcept:
+    """Nobody may use it from here on. All between the first and the last were given to this
+    function, so none of another owner is among them."""
+    if them.first >= 0 and file == them.last + 1:
+        them.last = file
+        return
+    close_now(them)
+    them.first = them.last = file
+
+
+cdef void close_now(Closing *them) noexcept:
+    if them.first < 0:
+        return
+    if them.first == them.last or dcmveil_close_range(them.first, them.last) != 0:
+        for file in range(them.first, them.last + 1):
+            c_close(file)
+    them.first = -1
 
 
 cdef const char *_path_or_null(bytes path) noexcept:

@@ -16,6 +16,12 @@ The folder `.dcmveil-journal` in the root of the tree holds the journals of a ru
 with little endian integers. The CRC tells a journal that was cut off, or in which a power cut has
 left holes, from a whole one; against whoever may write into the folder it is no help.
 
+To make, fill and remove a file takes several times as long as to write over one. So once the files
+of a batch stand in the report, the first four bytes of its journal become zeros, and a later batch
+of that worker writes over the rest. FILE comes in their place after all else is written: of what a
+kill leaves, no start of one batch is read together with the end of another. What stands behind OVER
+counts for nothing. A journal with rows of a crosswalk is not kept like that: it has old values.
+
 It holds paths relative to the root, and no old value unless a crosswalk is written (its rows stand
 in the lines, since nothing else has them after patching). Its mode is 0600, and it is gone when the
 run is. Its writer holds a lock on it: one without is left over.
@@ -36,8 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, BinaryIO
 
+    _Identity = tuple[int, ...]
+
 FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
+_FREE = bytes(len(_FILE))  # in place of the first FILE: it covers no file
+_AGAIN = b"-again"  # ends the name of a journal that is to be written over
 _BUFFER = 1 << 20  # bytes of a journal that stay in memory
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
@@ -46,22 +56,58 @@ class JournalError(DcmveilError):
     """A journal of an earlier run cannot be carried out; the files are as that run left them."""
 
 
+class Journals:
+    """Those of one worker, one after the other.
+
+    again  a file may be written over, since no old value stands in it
+    """
+
+    def __init__(self, root: bytes, again: bool) -> None:
+        self._folder = os.path.join(root, FOLDER)
+        self._end = _AGAIN if again else b""
+        self._count = 0
+        # files to be written over once their batches stand in the report, in the order of these
+        self._kept: list[tuple[bytes, _Identity]] = []
+
+    def begin(self) -> Journal:
+        """For the next batch."""
+        while self._kept:
+            path, identity = self._kept[0]
+            file, free = _again(path, identity)
+            if file < 0 and not free:
+                break  # nor are those of later batches
+            del self._kept[0]
+            if file >= 0:
+                return Journal(path, file)
+        self._count += 1
+        name = b"%d-%d%b" % (os.getpid(), self._count, self._end)
+        return Journal(os.path.join(self._folder, name))
+
+    def close(self, journal: Journal) -> None:
+        identity = journal.kept if self._end else None
+        journal.close()
+        if identity is not None:
+            self._kept.append((journal.path, identity))
+
+
 class Journal:
     """One batch being planned, then carried out. It becomes a file when it is committed, or larger
-    than _BUFFER. Close it in any case: then an uncommitted one leaves no trace.
+    than _BUFFER; or it has one with a lock on it, to be written over. Close it in any case: then an
+    uncommitted one leaves no trace.
 
     records  those that are not in the file yet; FILE and EDIT may be added from outside
     targets  files that were planned to their end. They are held open, so that nothing has to be
              opened and read again, as long as all the records fit into the buffer
     """
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, file: int = -1) -> None:
         self.path = path
         self.records = bytearray()
         self.targets = Targets()
-        self._file = -1
+        self._file = file
         self._committed = False
         self._written = 0  # bytes of the file that count
+        self._head = bytearray()  # the first of them
         self._start = 0  # of the record at hand, from the start of the journal
         self._crc = 0  # of what is in the file
         self._crc_before = 0  # without the record at hand
@@ -114,6 +160,7 @@ class Journal:
         self.records += _OVER + self.count.to_bytes(4, "little")
         self.records += _crc32(self.records, self._crc).to_bytes(4, "little")
         self._write(self.records)
+        _write_at(self._file, self._head, 0)
         if durable:
             os.fsync(self._file)
             folder = os.path.dirname(self.path)
@@ -133,11 +180,19 @@ class Journal:
                 pass
         return refused
 
+    @property
+    def kept(self) -> _Identity | None:
+        """What its file is, None: it has none that is to be written over."""
+        if not self._committed or self._written > _BUFFER:
+            return None
+        status = os.fstat(self._file)
+        return _identity(status) if status.st_nlink == 1 else None
+
     def close(self) -> None:
         self.targets.let_go()
         if self._file >= 0:
             if not self._committed:
-                discard(self.path)  # nothing was touched
+                remove(self.path)  # nothing was touched
             os.close(self._file)
             self._file = -1
 
@@ -160,7 +215,15 @@ class Journal:
     def _write(self, data: bytearray) -> None:
         if self._file < 0:
             self._file = _locked(self.path)
-        _write_at(self._file, data, self._written)
+        if self._written or not data:
+            _write_at(self._file, data, self._written)
+        else:  # void until it is committed
+            self._head = data[: len(_FREE)]
+            data[: len(_FREE)] = _FREE
+            try:
+                _write_at(self._file, data, 0)
+            finally:
+                data[: len(_FREE)] = self._head
         self._written += len(data)
 
 
@@ -179,16 +242,74 @@ def _locked(path: bytes) -> int:
         os.close(file)
 
 
+def _again(path: bytes, identity: _Identity) -> tuple[int, bool]:
+    """A file of ours that was kept, with a lock on it; or -1, and whether it is gone for good: else
+    its batch does not stand in the report yet."""
+    try:
+        file = open_regular(path, os.O_RDWR)
+    except (OSError, FileError):
+        return -1, True
+    gone = False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        gone = (
+            _identity(os.fstat(file)) != identity
+        )  # somebody has removed it, or put another there
+        if not gone and os.pread(file, len(_FREE), 0) == _FREE:
+            kept, file = file, -1
+            return kept, False
+    except OSError:
+        gone = True
+    finally:
+        if file >= 0:
+            os.close(file)
+    return -1, gone
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    """Another file that stands in its place, or that has a second name, has another one."""
+    return status.st_dev, status.st_ino, status.st_nlink, status.st_mode, status.st_uid
+
+
 def discard(path: bytes) -> None:
-    """A journal that was carried out and reported, or was never whole."""
+    """A journal that was carried out and reported. Where it is to be written over, it is void from
+    here on; others are removed."""
+    if not path.endswith(_AGAIN):
+        remove(path)
+        return
+    try:
+        file = open_regular(path, os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(file)
+            if (
+                status.st_size <= _BUFFER
+                and status.st_nlink == 1
+                and os.pread(file, len(_FILE), 0) == _FILE
+                and os.pwrite(file, _FREE, 0) == len(_FREE)
+            ):
+                return
+        finally:
+            os.close(file)
+    except (OSError, FileError):
+        pass
     remove(path)
 
 
 def close_folder(root: bytes) -> None:
-    """The end of a run."""
+    """The end of a run: what covers no file is removed."""
+    folder = os.path.join(root, FOLDER)
     try:
-        os.rmdir(os.path.join(root, FOLDER))
-    except OSError:
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            file = _abandoned(path)
+            if file is None:
+                continue
+            with file:
+                if file.read(len(_FREE)) in (b"", _FREE):
+                    remove(path)
+        os.rmdir(folder)
+    except (OSError, FileError):
         pass  # a journal is left in it, and waits for the next run
 
 
@@ -214,7 +335,7 @@ def recover(root: bytes, durable: bool) -> Iterator[tuple[bytes, bytes]]:
             if _files_of(file) is not None:
                 file.seek(0)
                 yield from _carry_out(file, root, durable)
-            discard(path)
+            remove(path)
 
 
 def recover_batch(
@@ -231,7 +352,7 @@ def recover_batch(
         with file:
             names = _files_of(file)
             if names is None:
-                discard(path)
+                remove(path)
             elif names and names <= batch:
                 file.seek(0)
                 return path, list(_carry_out(file, root, durable))

@@ -7,7 +7,7 @@ import os
 
 from ..errors import DicomError, FileError, NotDicomError
 from ..faces import patch as sessions
-from ..faces.journal import FOLDER, Journal, JournalError, recover_batch
+from ..faces.journal import JournalError, Journals, recover_batch
 from ..faces.records import add_done
 from ..faces.system import open_regular
 from .record import REWRITTEN, Result, Results, from_journal, journal_line
@@ -15,6 +15,7 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..faces.journal import Journal
     from ..faces.names import Names
     from ..faces.system import OpenFiles
     from ..report import Report
@@ -40,17 +41,15 @@ class PatchTask(Task):
     ) -> None:  # fmt: skip
         super().__init__(root, veil, names, options, stop, each)
         self.run = veil.identity.encode()
+        self._journals = Journals(root, again=options.crosswalk is None)
         self._journal: Journal | None = None
-        self._count = 0
 
     @property
     def names_stay(self) -> bool:
         return True
 
     def __call__(self, batch: list[Found]) -> Results:
-        self._count += 1
-        path = os.path.join(self.root, FOLDER, b"%d-%d" % (os.getpid(), self._count))
-        journal = self._journal = Journal(path)
+        journal = self._journal = self._journals.begin()
         try:
             results = super().__call__(batch)
             if journal.count == 0:
@@ -66,10 +65,10 @@ class PatchTask(Task):
                 if relative in refused:
                     results.made[number] = self.fault(relative, FileError(MOVED))
             results.settle()
-            results.journal = path
+            results.journal = journal.path
             return results
         finally:
-            journal.close()
+            self._journals.close(journal)
 
     def died(self, batch: list[Found]) -> Results:
         """What the worker was about to write is written, if it had got that far."""
