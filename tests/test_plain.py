@@ -343,3 +343,31 @@ def test_a_rule_for_a_place_inside_a_nesting() -> None:
     data = bytearray(encode([FIRST, other, inner, outer]))
     core.Rewriter(table, answer).step(data, len(data), True)
     assert data.count(b"T-11100") == 5
+
+
+def test_private_blocks_end_with_their_item() -> None:
+    """What the data set around it calls by the same number is not of that creator."""
+    block = [E(0x00090010, "LO", "GEMS_IDEN_01"), E(0x00091001, "LO", "FULL FIDELITY ")]
+    for undefined in (False, True):
+        item = E(0x00081115, "SQ", [Item(block, undefined=undefined)], undefined=undefined)
+        data = encode([FIRST, item, block[1]], "implicit-le")
+        found = check_bytes(rules("basic", ()), data, (1, 8))
+        new = found[-1]
+        assert isinstance(new, bytes)
+        assert new.count(b" " * 14) == 1  # as a text, inside
+        assert new.endswith(bytes(14))  # as what nobody knows, outside
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_items_of_an_unknown_vr_in_either_encoding(encoding: str) -> None:
+    for inner in ENCODINGS:
+        items = b"".join(
+            struct.pack("<HHI", 0xFFFE, 0xE000, len(part)) + part
+            for part in (encode([CODE], inner), b"", encode([CODE, CODE], inner))
+        )
+        value = items + MARKERS[2]
+        unknown = E(0x60011018, "UN", value, length=0xFFFFFFFF)
+        outer = E(0x52009229, "SQ", [Item([unknown, CODE]), Item([unknown], undefined=True)])
+        data = encode([FIRST, outer, unknown], encoding)
+        found = check_bytes(rules("basic", ()), data, (1, 3, 8))
+        assert found[0] == core.DONE

@@ -10,15 +10,16 @@ The frame at hand is the one that is written to; m.depth is behind until plain.p
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from dcmveil.state cimport (DATA_SET, DEPTH_LIMIT, IMPLICIT, SEQUENCE, SNIFF_IMPLICIT, UNDEFINED, Frame,
-                            Machine, new_frame)
+from dcmveil.state cimport (DATA_SET, DEPTH_LIMIT, IMPLICIT, SEQUENCE, SNIFF_IMPLICIT, UNDEFINED,
+                            Frame, Machine, new_frame)
 from dcmveil.tags cimport CHARACTERISTICS, ITEM, ITEM_END, SEQUENCE_END
 from dcmveil.wire cimport load32
 
 
-cdef inline const uint8_t *end_in(const Frame *f, const uint8_t *stop, uint64_t here) noexcept nogil:
-    """The end of what the frame bounds, or of the window. here: of an address in the window, its
-    absolute offset."""
+cdef inline const uint8_t *end_in(const Frame *f, const uint8_t *stop,
+                                  uint64_t here) noexcept nogil:
+    """The end of what the frame bounds, or of the window where that comes first. here: of an
+    address in the window, its absolute offset."""
     if f.bound < here + <uint64_t>stop:
         return <const uint8_t *>(f.bound - here)
     return stop
@@ -27,7 +28,8 @@ cdef inline const uint8_t *end_in(const Frame *f, const uint8_t *stop, uint64_t 
 cdef inline Frame *plain_sequence(Machine *m, Frame *f, const uint8_t **at, const uint8_t *end,
                                   uint64_t here, uint32_t tag, bint veiled,
                                   const bint implicit) noexcept nogil:
-    """Open the sequence whose header stands there. The frame on top, the same where it could not."""
+    """Open the sequence whose header stands there. The frame on top then; the same one where the
+    machine has to look at it."""
     cdef const uint8_t *p = at[0]
     cdef uint32_t length, header = 8 if implicit else 12
     if end - p < header or f == &m.stack[2 * DEPTH_LIMIT]:
@@ -67,8 +69,9 @@ cdef inline Frame *plain_items(Machine *m, Frame *f, const uint8_t **at, const u
         length = load32(p + 4, False)
         if f.kind == SEQUENCE:
             if tag == ITEM << 16 | ITEM >> 16:
+                # there is room: the last frame of the stack is never a sequence
                 if (length != UNDEFINED and length > f.bound - (here + <uint64_t>p) - 8
-                        or m.directory or f == &m.stack[2 * DEPTH_LIMIT]):
+                        or m.directory):
                     break
                 f.items += 1
                 new = new_frame(m, f, DATA_SET, encoding, f.veiled, f.tag, length,

@@ -11,11 +11,11 @@ from libc.stddef cimport size_t
 from libc.string cimport memchr
 
 from dcmveil.nesting cimport end_in, plain_items, plain_sequence
-from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_SEQUENCE, PLAIN_TEXT,
-                            PLAIN_VEILED, UID, Rule, RuleTable, cell_of, private_rule_of, rule_number,
-                            rules_number_all)
-from dcmveil.state cimport (AT_ELEMENT, DATA_SET, EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY, OP_ROOM,
-                            SNIFF_EITHER, VALUE, Frame, Machine, Op, creator_of_block)
+from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_SEQUENCE,
+                            PLAIN_TEXT, PLAIN_VEILED, UID, Rule, RuleTable, cell_of,
+                            private_rule_of, rule_number, rules_number_all)
+from dcmveil.state cimport (AT_ELEMENT, DATA_SET, EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY,
+                            OP_ROOM, SNIFF_EITHER, VALUE, Frame, Machine, Op, creator_of_block)
 from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PATIENT_NAME, PIXEL_DATA,
                            SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, WAVEFORM_DATA)
 from dcmveil.vr cimport SQ, UI, UN, VR_LONG, VR_NONE, VR_TEXT, vr_flags, vr_of, vr_shape
@@ -30,8 +30,8 @@ cdef inline bint plain_in(const Machine *m) noexcept nogil:
 
 cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
                                 const bint implicit) noexcept nogil:
-    """Move on over plain elements in little endian, and over where the sequences and items begin and
-    end that hold them, up to the first thing that is neither."""
+    """Move on over plain elements in little endian, and over where the sequences and items begin
+    and end that hold them, up to the first thing that is neither."""
     cdef uint8_t encoding = IMPLICIT if implicit else 0
     cdef const RuleTable *t = m.rules
     cdef const Rule *rules = t.rules
@@ -46,7 +46,7 @@ cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
     cdef const uint16_t *row = t.cells      # of the block
     cdef Op *ops = m.ops
     cdef Op *op
-    cdef uint64_t here = m.base - <uint64_t>window  # of an address in the window, its absolute offset
+    cdef uint64_t here = m.base - <uint64_t>window  # of an address in the window, its offset
     cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled
     cdef uint32_t tag, length, shape, block = 0xFFFFFFFF    # all of a tag but its low byte
     cdef uint32_t elements = 0, limit
@@ -54,7 +54,8 @@ cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
     while True:
         before = f
         start = p
-        if f.kind == DATA_SET and f.encoding == encoding and not (f.fresh and f.sniff == SNIFF_EITHER):
+        if (f.kind == DATA_SET and f.encoding == encoding
+                and not (f.fresh and f.sniff == SNIFF_EITHER)):
             end = end_in(f, stop, here)
             sequence = NOT_PLAIN
             limit = 0xFFFDFFFF          # no item and no delimiter
@@ -71,7 +72,8 @@ cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
                     break
                 if tag >> 8 != block:
                     block = tag >> 8
-                    row = t.cells + t.page_of[t.slot_of_group[block >> 8] * 256 + (block & 0xFF)] * 256
+                    row = t.cells + 256 * t.page_of[t.slot_of_group[block >> 8] * 256
+                                                    + (block & 0xFF)]
                 value = p + 8
                 if block & 0x100:
                     if tag & 0xFFFF < 0x1000 or m.n_safe:

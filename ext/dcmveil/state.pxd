@@ -274,7 +274,8 @@ cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil
 cdef int note_order(Machine *m, Frame *f) noexcept nogil
 
 
-cdef inline void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil:
+cdef inline void open_data_set(Machine *m, Frame *f, uint8_t encoding,
+                               uint8_t veiled) noexcept nogil:
     memset(f, 0, sizeof(Frame))
     f.kind = DATA_SET
     f.bound = 0xFFFFFFFFFFFFFFFF    # none
