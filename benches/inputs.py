@@ -122,6 +122,7 @@ def headers() -> Iterator[tuple[str, bytes, int]]:
         yield name, _repeated(tag, vr, value, 10_000), 10_001
     yield "items", _repeated_item(10_000), 50_002
     yield "contours", contours(20_000), 20_101
+    yield "enhanced", enhanced(), 46_813
 
 
 @functools.cache

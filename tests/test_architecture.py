@@ -67,8 +67,8 @@ ARROWS: dict[str, set[str]] = {
 
 # ext/: each may cimport only what stands behind it.
 ORDER = [
-    "core", "spans", "values", "machine", "content", "plain", "trial", "state", "rows", "rules",
-    "index", "vr", "tags", "digits", "wire", "recent",
+    "core", "spans", "values", "machine", "content", "plain", "nesting", "trial", "state", "rows",
+    "rules", "index", "vr", "tags", "digits", "wire", "recent",
 ]  # fmt: skip
 # Mechanism without I/O, clock or environment: there is nothing else that it could call.
 LIBRARIES = {"libc.stdint", "libc.stddef", "libc.stdlib", "libc.string"}

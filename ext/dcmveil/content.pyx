@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr
 
-from dcmveil.plain cimport plain_elements, plain_in
+from dcmveil.plain cimport plain_elements
 from dcmveil.rules cimport (BLANK, BY_ROW, CHECK_UID, DOCUMENT, DUMMY, HASH, KEEP, PIXELS, SHIFT, UID,
                             WIPE, ZERO, ZERO_TIME, Rule, ScopeRule, creator_hash, creator_of,
                             private_rule_of, rule_of, scope_rule_of)
@@ -21,13 +21,12 @@ from dcmveil.vr cimport CS, DA, DT, LO, OB, OW, SQ, TM, UI, UL, UN, US, VR_NONE,
 from dcmveil.wire cimport load16, load32, load_tag
 
 
-cdef size_t read_plain(Machine *m, Frame *f, const uint8_t *p, size_t left) noexcept nogil:
+cdef void read_plain(Machine *m, const uint8_t *window, size_t n) noexcept nogil:
     """See plain.pxd."""
-    if not plain_in(m, f):
-        return 0
-    if f.encoding & IMPLICIT:           # two loops, each with less to ask
-        return plain_elements(m, f, p, left, True)
-    return plain_elements(m, f, p, left, False)
+    if m.stack[m.depth].encoding & IMPLICIT:        # two loops, each with less to ask
+        plain_elements(m, window, n, True)
+    else:
+        plain_elements(m, window, n, False)
 
 
 # -- the rule of an element -------------------------------------------------------------------------

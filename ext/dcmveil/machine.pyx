@@ -14,6 +14,7 @@ from libc.string cimport memcmp, memset
 
 from dcmveil.content cimport (read_body, read_fragment, read_item, read_leaf, read_plain, rest_of_skip,
                               rest_of_text, rest_of_value)
+from dcmveil.plain cimport plain_in
 from dcmveil.rules cimport ZERO, RuleTable, rule_of
 from dcmveil.state cimport *
 from dcmveil.tags cimport ITEM, ITEM_END, PATIENT_ID, SEQUENCE_END
@@ -44,10 +45,14 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
     cdef int status = GO
     cdef Frame *f
     cdef const uint8_t *p
-    cdef size_t left, moved
+    cdef size_t left
     while status == GO:
         if m.n_ops + OP_ROOM > OP_CAPACITY:
             return OPS
+        if plain_in(m):
+            read_plain(m, window, n)
+            if m.n_ops + OP_ROOM > OP_CAPACITY:
+                return OPS
         p = window + (m.pos - m.base)
         left = n - (m.pos - m.base)
         if m.state == AT_ELEMENT:
@@ -55,12 +60,6 @@ cdef int machine_step(Machine *m, const uint8_t *window, size_t n, bint eof) noe
             if m.pos >= f.bound:
                 status = close_frame(m, f, 0)
             elif f.kind == DATA_SET:
-                moved = read_plain(m, f, p, left)
-                if moved:
-                    if m.pos >= f.bound or m.n_ops + OP_ROOM > OP_CAPACITY:
-                        continue
-                    p += moved
-                    left -= moved
                 status = _element(m, f, p, left, eof)
             elif f.kind == SEQUENCE:
                 status = read_item(m, f, p, left, eof)

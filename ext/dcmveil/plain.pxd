@@ -10,116 +10,143 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr
 
-from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_TEXT, Rule, RuleTable,
-                            cell_of, private_rule_of, rule_number, rules_number_all)
-from dcmveil.state cimport (EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY, OP_ROOM, SNIFF_EITHER, VALUE, Frame,
-                            Machine, Op, creator_of_block)
+from dcmveil.nesting cimport end_in, plain_items, plain_sequence
+from dcmveil.rules cimport (BLANK, BY_ROW, DUMMY, KEEP, LITERAL, NOT_PLAIN, PLAIN_SEQUENCE,
+                            PLAIN_TEXT, PLAIN_VEILED, UID, Rule, RuleTable, cell_of,
+                            private_rule_of, rule_number, rules_number_all)
+from dcmveil.state cimport (AT_ELEMENT, DATA_SET, EMPTY_DUMMY, IMPLICIT, IN_DATA, OP_CAPACITY,
+                            OP_ROOM, SNIFF_EITHER, VALUE, Frame, Machine, Op, creator_of_block)
 from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, PATIENT_ID, PATIENT_NAME, PIXEL_DATA,
                            SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, WAVEFORM_DATA)
 from dcmveil.vr cimport SQ, UI, UN, VR_LONG, VR_NONE, VR_TEXT, vr_flags, vr_of, vr_shape
 from dcmveil.wire cimport load16, load32, load64
 
 
-cdef inline bint plain_in(const Machine *m, const Frame *f) noexcept nogil:
-    """Whether the elements of this data set may be plain now: little endian, after the file meta
-    information, before the pixel data; and nobody wants to see the ones that stay."""
-    return (m.phase == IN_DATA and not m.trace and not f.encoding & ~IMPLICIT
-            and (m.depth or not m.past_pixels) and not (f.fresh and f.sniff == SNIFF_EITHER))
+cdef inline bint plain_in(const Machine *m) noexcept nogil:
+    """Whether there may be plain elements now: after the file meta information, where nobody wants
+    to see the ones that stay."""
+    return m.phase == IN_DATA and m.state == AT_ELEMENT and not m.trace
 
 
-cdef inline size_t plain_elements(Machine *m, Frame *f, const uint8_t *p, size_t left,
-                                  const bint implicit) noexcept nogil:
-    """Move on over plain elements, up to the first that is not. How many bytes they have."""
+cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
+                                const bint implicit) noexcept nogil:
+    """Move on over plain elements in little endian, and over where the sequences and items begin
+    and end that hold them, up to the first thing that is neither."""
+    cdef uint8_t encoding = IMPLICIT if implicit else 0
     cdef const RuleTable *t = m.rules
     cdef const Rule *rules = t.rules
     cdef const Rule *r
-    cdef const uint8_t *start = p
+    cdef Frame *f = &m.stack[m.depth]
+    cdef Frame *before
+    cdef const uint8_t *p = window + (m.pos - m.base)
+    cdef const uint8_t *start
     cdef const uint8_t *value
-    cdef const uint8_t *end = p + (left if left < f.bound - m.pos else f.bound - m.pos)
+    cdef const uint8_t *stop = window + n
+    cdef const uint8_t *end         # of the data set, or of the window
     cdef const uint16_t *row = t.cells      # of the block
     cdef Op *ops = m.ops
     cdef Op *op
-    cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled = f.veiled != 0
-    cdef uint64_t here = m.pos - <uint64_t>p    # of an address in the window, its absolute offset
-    cdef uint8_t encoding = f.encoding
+    cdef uint64_t here = m.base - <uint64_t>window  # of an address in the window, its offset
+    cdef uint32_t n_ops = m.n_ops, more = not m.scout, veiled
     cdef uint32_t tag, length, shape, block = 0xFFFFFFFF    # all of a tag but its low byte
-    cdef uint32_t elements = 0, last = f.last_tag, limit = 0xFFFFFFFF
-    cdef uint8_t vr, action
-    if m.depth == 0 and not m.past_barrier:
-        limit = m.barrier
-    while end - p >= 8:
-        tag = load32(p, False)
-        tag = tag << 16 | tag >> 16
-        if tag > limit:
+    cdef uint32_t elements = 0, limit
+    cdef uint8_t vr, action, sequence
+    while True:
+        before = f
+        start = p
+        if (f.kind == DATA_SET and f.encoding == encoding
+                and not (f.fresh and f.sniff == SNIFF_EITHER)):
+            end = end_in(f, stop, here)
+            sequence = NOT_PLAIN
+            limit = 0xFFFDFFFF          # no item and no delimiter
+            if f == &m.stack[0]:
+                if m.past_pixels:
+                    break
+                if not m.past_barrier:
+                    limit = m.barrier
+            veiled = f.veiled
+            while end - p >= 8:
+                tag = load32(p, False)
+                tag = tag << 16 | tag >> 16
+                if tag > limit:
+                    break
+                if tag >> 8 != block:
+                    block = tag >> 8
+                    row = t.cells + 256 * t.page_of[t.slot_of_group[block >> 8] * 256
+                                                    + (block & 0xFF)]
+                value = p + 8
+                if block & 0x100:
+                    if tag & 0xFFFF < 0x1000 or m.n_safe:
+                        break
+                    r = private_rule_of(t, creator_of_block(m, f, tag), tag)
+                    # a blank needs only the VR that stands there
+                    vr = r.vr if implicit else vr_of(p[4], p[5])
+                    if vr == VR_NONE or vr == UN or vr == SQ:
+                        break
+                    shape = vr_shape(vr)
+                else:
+                    r = &rules[row[tag & 0xFF]]
+                    vr = r.vr
+                    shape = vr_shape(vr)
+                    if not implicit and load16(p + 4, False) != shape & 0xFFFF:
+                        break
+                action = r.plain[veiled]
+                if action > PLAIN_TEXT:
+                    sequence = action
+                    break
+                if implicit:
+                    length = load32(p + 4, False)
+                elif shape & VR_LONG << 16:
+                    if end - p < 12:
+                        break
+                    length = load32(p + 8, False)
+                    value = p + 12
+                else:
+                    length = load16(p + 6, False)
+                if length > <size_t>(end - value):
+                    break
+                if action == KEEP:
+                    pass
+                elif action == PLAIN_TEXT:
+                    if _has_nul(value, length):
+                        break
+                elif length:
+                    if n_ops + OP_ROOM > OP_CAPACITY:
+                        break
+                    op = &ops[n_ops]
+                    n_ops += more
+                    op.offset = here + <uint64_t>value
+                    op.done = 0
+                    op.length = op.total = length
+                    op.tag = tag
+                    op.kind = VALUE
+                    op.vr = vr
+                    op.action = action
+                    op.arg = r.veiled_arg if veiled else r.arg
+                    op.header_length = value - p
+                    op.encoding = encoding
+                    op.veiled = veiled
+                    m.counts[action] += 1
+                elif action == DUMMY:
+                    m.notes[EMPTY_DUMMY] += 1
+                if tag > f.last_tag:
+                    f.last_tag = tag
+                elements += 1
+                p = value + length
+            if p != start:
+                f.fresh = False
+            start = p
+            if sequence != NOT_PLAIN:
+                f = plain_sequence(m, f, &p, end, here, tag, sequence == PLAIN_VEILED, implicit)
+                if f == before:
+                    break
+        f = plain_items(m, f, &p, stop, here, implicit)
+        if p == start and f == before:
             break
-        if tag >> 8 != block:
-            block = tag >> 8
-            row = t.cells + t.page_of[t.slot_of_group[block >> 8] * 256 + (block & 0xFF)] * 256
-        value = p + 8
-        if block & 0x100:
-            if tag & 0xFFFF < 0x1000 or m.n_safe:
-                break
-            r = private_rule_of(t, creator_of_block(m, f, tag), tag)
-            # a blank needs only the VR that stands there
-            vr = r.vr if implicit else vr_of(p[4], p[5])
-            if vr == VR_NONE or vr == UN or vr == SQ:
-                break
-            shape = vr_shape(vr)
-        else:
-            r = &rules[row[tag & 0xFF]]
-            vr = r.vr
-            shape = vr_shape(vr)
-            if not implicit and load16(p + 4, False) != shape & 0xFFFF:
-                break
-        action = r.plain[veiled]
-        if action == NOT_PLAIN:
-            break
-        if implicit:
-            length = load32(p + 4, False)
-        elif shape & VR_LONG << 16:
-            if end - p < 12:
-                break
-            length = load32(p + 8, False)
-            value = p + 12
-        else:
-            length = load16(p + 6, False)
-        if length > <size_t>(end - value):
-            break
-        if action == KEEP:
-            pass
-        elif action == PLAIN_TEXT:
-            if _has_nul(value, length):
-                break
-        elif length:
-            if n_ops + OP_ROOM > OP_CAPACITY:
-                break
-            op = &ops[n_ops]
-            n_ops += more
-            op.offset = here + <uint64_t>value
-            op.done = 0
-            op.length = op.total = length
-            op.tag = tag
-            op.kind = VALUE
-            op.vr = vr
-            op.action = action
-            op.arg = r.veiled_arg if veiled else r.arg
-            op.header_length = value - p
-            op.encoding = encoding
-            op.veiled = veiled
-            m.counts[action] += 1
-        elif action == DUMMY:
-            m.notes[EMPTY_DUMMY] += 1
-        if tag > last:
-            last = tag
-        elements += 1
-        p = value + length
-    if elements:
-        f.fresh = False
-        f.last_tag = last
-        m.elements += elements
-        m.pos += p - start
-        m.n_ops = n_ops
-    return p - start
+    m.depth = f - &m.stack[0]
+    m.elements += elements
+    m.pos = here + <uint64_t>p
+    m.n_ops = n_ops
 
 
 cdef inline bint _has_nul(const uint8_t *text, uint32_t n) noexcept nogil:
@@ -206,9 +233,19 @@ cdef inline void _mark_group(RuleTable *t, uint32_t group, uint32_t which) noexc
 
 cdef inline void _mark_public(const RuleTable *t, Rule *r) noexcept:
     _mark_not(r)
-    if r.vr != VR_NONE and r.vr != UN and r.vr != UI and r.vr != SQ:
+    if r.vr == SQ:
+        r.plain[0] = _plain_sequence(t, r)
+        r.plain[1] = PLAIN_VEILED       # whatever stands in a blanked sequence is blanked too
+    elif r.vr != VR_NONE and r.vr != UN and r.vr != UI:
         r.plain[0] = _plain_action(t, r.vr, r.action, r.arg)
         r.plain[1] = _plain_action(t, r.vr, r.veiled, r.veiled_arg)
+
+
+cdef inline uint8_t _plain_sequence(const RuleTable *t, const Rule *r) noexcept:
+    cdef uint8_t action = r.action
+    if action == KEEP and r.arg != BY_ROW:
+        action = t.by_vr[SQ]
+    return PLAIN_SEQUENCE if action == KEEP or action == UID else PLAIN_VEILED
 
 
 cdef inline uint8_t _plain_action(const RuleTable *t, uint8_t vr, uint8_t action,

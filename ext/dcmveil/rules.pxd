@@ -30,7 +30,9 @@ cdef enum:      # Action
     PIXELS      # pixel data in a blanked sequence
     ACTION_COUNT
     # the ones below are of Rule.plain alone
-    PLAIN_TEXT = 253
+    PLAIN_TEXT = 251
+    PLAIN_SEQUENCE = 252        # of items that are kept, but for what their rules say
+    PLAIN_VEILED = 253          # of items that are blanked
     NOT_PLAIN = 254
     UNCHANGED = 255
 
@@ -58,8 +60,8 @@ cdef struct Rule:
     uint8_t arg             # of the action: index of a literal, kind of a pseudonym, BY_ROW
     uint8_t veiled_arg      # the same of `veiled`
     # outside and inside a blanked sequence, written when the table is frozen (plain.pxd): KEEP,
-    # PLAIN_TEXT (kept, but for what follows a NUL), BLANK, DUMMY or LITERAL where the rule alone
-    # decides, NOT_PLAIN where anything else counts
+    # PLAIN_TEXT (kept, but for what follows a NUL), BLANK, DUMMY, LITERAL or one of the sequences
+    # where the rule alone decides, NOT_PLAIN where anything else counts
     uint8_t plain[2]
     uint8_t unused          # eight bytes, so that an index is a shift
 

@@ -9,6 +9,7 @@ its rule names; a layout (values.pxd is the fixed one) says what to write there.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
+from libc.string cimport memset
 
 from dcmveil.rules cimport RuleTable
 
@@ -137,7 +138,7 @@ cdef struct Frame:
     uint8_t encoding
     uint8_t sniff
     uint8_t undefined           # undefined length: closed by a delimiter
-    uint8_t veiled              # inside a blanked sequence
+    uint8_t veiled              # 1 inside a blanked sequence, 0 elsewhere: an index
     uint8_t fresh               # no header of this data set was read yet
     uint8_t scope               # of the path rules
     uint8_t record              # an item of a DICOMDIR's (0004,1220)
@@ -267,11 +268,34 @@ cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done,
 cdef void see(Span *span, Element *e) noexcept nogil
 cdef int open_record(Machine *m, Frame *f, uint64_t start) noexcept nogil
 cdef void watch_record(Record *r, Element *e) noexcept nogil
-cdef void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil
 cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veiled, uint32_t tag,
                        uint32_t length, uint64_t start) noexcept nogil
 cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil
 cdef int note_order(Machine *m, Frame *f) noexcept nogil
+
+
+cdef inline void open_data_set(Machine *m, Frame *f, uint8_t encoding,
+                               uint8_t veiled) noexcept nogil:
+    memset(f, 0, sizeof(Frame))
+    f.kind = DATA_SET
+    f.bound = 0xFFFFFFFFFFFFFFFF    # none
+    f.encoding = encoding
+    f.veiled = veiled
+    f.fresh = True
+    f.blocks = m.n_blocks
+
+
+cdef inline Frame *new_frame(Machine *m, const Frame *outer, uint8_t kind, uint8_t encoding,
+                             uint8_t veiled, uint32_t tag, uint32_t length,
+                             uint64_t start) noexcept nogil:
+    """The frame on `outer`, where there is room for one. Its content begins at `start`."""
+    cdef Frame *f = <Frame *>outer + 1
+    open_data_set(m, f, encoding, veiled)
+    f.kind = kind
+    f.tag = tag
+    f.undefined = length == UNDEFINED
+    f.bound = outer.bound if length == UNDEFINED else start + length
+    return f
 
 
 cdef inline const Block *block_of(const Machine *m, const Frame *f, uint32_t tag) noexcept nogil:

@@ -7,8 +7,6 @@ from dcmveil.tags cimport (CHARACTER_SET, CHARACTERISTICS, FLOAT_PIXELS, LOWER_R
                            NEXT_RECORD, PATIENT_ID, PATIENT_NAME, PIXEL_DATA, REFERENCED_INSTANCE,
                            SERIES_INSTANCE, SOP_CLASS, STUDY_INSTANCE, TRANSFER_SYNTAX)
 
-cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
-
 
 cdef int fail(Machine *m, int fault, uint64_t offset, uint32_t tag) noexcept nogil:
     """Stop for good, for a reason of the Fault list."""
@@ -108,32 +106,14 @@ cdef void value_op(Machine *m, Element *e, uint8_t action, uint32_t done, uint32
         m.counts[action] += 1
 
 
-cdef void open_data_set(Machine *m, Frame *f, uint8_t encoding, uint8_t veiled) noexcept nogil:
-    memset(f, 0, sizeof(Frame))
-    f.kind = DATA_SET
-    f.bound = NOWHERE
-    f.encoding = encoding
-    f.veiled = veiled
-    f.fresh = True
-    f.blocks = m.n_blocks
-
-
 cdef Frame *push_frame(Machine *m, uint8_t kind, uint8_t encoding, uint8_t veiled, uint32_t tag,
-                  uint32_t length, uint64_t start) noexcept nogil:
+                       uint32_t length, uint64_t start) noexcept nogil:
     """A frame on top, whose content begins at `start`. NULL when that is too deep."""
-    cdef uint64_t outer = m.stack[m.depth].bound
-    cdef Frame *f
     if m.depth == 2 * DEPTH_LIMIT:
         fail(m, TOO_DEEP, start, tag)
         return NULL
     m.depth += 1
-    f = &m.stack[m.depth]
-    open_data_set(m, f, encoding, veiled)
-    f.kind = kind
-    f.tag = tag
-    f.undefined = length == UNDEFINED
-    f.bound = outer if f.undefined else start + length
-    return f
+    return new_frame(m, &m.stack[m.depth - 1], kind, encoding, veiled, tag, length, start)
 
 
 cdef int close_frame(Machine *m, Frame *f, uint8_t delimiter) noexcept nogil:

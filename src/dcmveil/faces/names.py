@@ -46,15 +46,14 @@ class Names:
     field, is empty or absolute, or has a component that is empty or begins with a dot.
     """
 
-    __slots__ = ("_folder", "_folder_of", "_folders_differ", "_hash", "_macs", "_template", "keep")
+    __slots__ = ("_folder", "_folder_of", "_folders_differ", "_macs", "_template", "keep")
 
     def __init__(self, template: str | None = None, *, keep: bool = False, key: bytes) -> None:
         if keep and template is not None:
             raise UsageError("names are kept or made from a template, not both")
         self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
-        self._hash = keyed_hash(key, "path", _MAC_BYTES)
-        self._macs = Digests(self._hash)
+        self._macs = Digests(keyed_hash(key, "path", _MAC_BYTES))
         fields = {part for parts in self._template[:-1] for part in parts}
         self._folders_differ = not fields.isdisjoint(("SOPInstanceUID", _MAC_FIELD))
         # of the input before: files of one series follow each other, and share their folder
@@ -78,12 +77,6 @@ class Names:
     def mac(self, relative: bytes) -> str:
         """Stands for an input's path in reports: 32 hexadecimal digits, a MAC under the key."""
         return self._macs.hex(relative)
-
-    def macs_behind(self, start: bytes) -> Digests:
-        """Those of all texts that begin with this one, each of what follows."""
-        hasher = self._hash.copy()
-        hasher.update(start)
-        return Digests(hasher)
 
     def _component(
         self, parts: list[str | bytes], report: Report | Ordinary, relative: bytes

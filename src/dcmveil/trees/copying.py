@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..errors import NotDicomError
     from ..faces.names import Names
     from ..faces.system import OpenFiles
-    from ..keyed import Digests
     from ..report import Report
     from ..session import Session, Watch
     from ..verify import Checker
@@ -44,10 +43,10 @@ class CopyTask(Task):
         self.target = target
         self._temporaries: Temporaries | None = None
         self._process = 0  # whose they are
-        self._macs: Digests | None = None
+        # of a single file: what its temporary path stands for, beside its name
+        self._single: bytes | None = None
         if single:
-            place = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
-            self._macs = names.macs_behind(place)
+            self._single = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
         one_by_one = single or options.overwrite or options.durable
         self._early_names = None if one_by_one else EarlyNames(target)
         self.kernel = KernelCopy()
@@ -57,7 +56,7 @@ class CopyTask(Task):
         self.finish = self._finish if to_do else None
 
     def __call__(self, batch: list[Found]) -> Results:
-        if self._macs is None and self._process != os.getpid():
+        if self._single is None and self._process != os.getpid():
             self._process = os.getpid()
             self._temporaries = Temporaries(self.target)
         results = super().__call__(batch)
@@ -169,8 +168,8 @@ class CopyTask(Task):
             return self._temporaries.next()
         # Single files from anywhere may be on their way to one folder at one time; and the same
         # command is to find and replace what a kill has left.
-        assert self._macs is not None
-        name = b"%b%b.tmp" % (TEMPORARY, self._macs.hex(relative).encode())
+        assert self._single is not None
+        name = b"%b%b.tmp" % (TEMPORARY, self.names.mac(self._single + relative).encode())
         return os.path.join(self.target, name)
 
     def _wanted(self, session: Session) -> Callable[[], None]:
