@@ -161,7 +161,6 @@ def test_no_more_workers_than_batches_want() -> None:
     """One that has died with nothing in hand costs nothing, and is replaced when there is work."""
     others = set(children(os.getpid()))  # of other tests
     pool, stop = _Pool(work, 2, died), StopFlag()
-    stop.share()
     pool.start()
     assert list(pool.run(batches(1, 0), stop)) == [("died", b"0")]
     assert len(pool._workers) == 1

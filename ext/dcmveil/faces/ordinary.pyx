@@ -23,7 +23,7 @@ from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
 from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    O_NOFOLLOW, Opened, OpenFiles, changed_ns, now_us, path_of, read_at, write_on
+    O_NOFOLLOW, Opened, OpenFiles, SharedFlag, changed_ns, now_us, path_of, read_at, write_on
 )
 
 from dcmveil.errors import DicomError
@@ -130,7 +130,7 @@ cdef class Ordinary:
         cdef Output output = Output(dst, NULL)
         return fstat(src, &self.status) == 0 and self._copy(src, &output, kernel)
 
-    def plan_batch(self, OpenFiles files, list batch, journal, counts, stop, list made,
+    def plan_batch(self, OpenFiles files, list batch, journal, counts, SharedFlag stop, list made,
                    Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
         """plan() for the files of a batch from the `len(made)`-th on, until one is not ordinary, the
         journal is full, `stop` is set or `made` has got `most`. The others are in the journal,
@@ -169,7 +169,7 @@ cdef class Ordinary:
             made.append((relative, b"", b"", self.size, warnings))
 
     def copy_batch(self, OpenFiles files, list batch, temporary_of, names, kernel, finish,
-                   counts, stop, list made, Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
+                   counts, SharedFlag stop, list made, Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
         """copy() for the files of a batch, in the same way. temporary_of(path) is the path of the
         output, names.name(self, path) its name; finish(src, dst) is called for what was written, if
         it is not None. In `made` each has a Brief."""
@@ -578,10 +578,12 @@ cdef class Ordinary:
         return True
 
 
-cdef Opened *_next_of(OpenFiles files, list made, Py_ssize_t end, stop) except? NULL:
+cdef Opened *_next_of(
+    OpenFiles files, list made, Py_ssize_t end, SharedFlag stop
+) except? NULL:
     """The first file that is not in `made`, NULL: none, or it is not open, or it is to stop."""
     cdef Opened *one
-    if len(made) >= end or stop.is_set:
+    if len(made) >= end or stop.byte[0]:
         return NULL
     one = files.at(len(made))
     return one if one.file >= 0 else NULL

@@ -49,6 +49,10 @@ cdef class OpenFiles:
     cdef Opened *at(self, Py_ssize_t number) except NULL
 
 
+cdef class SharedFlag:
+    cdef uint8_t *byte
+
+
 cdef inline int64_t read_at(int file, uint8_t *into, size_t n, uint64_t offset) noexcept nogil:
     """Bytes read, fewer than n only where the file ends; -1 and errno."""
     cdef size_t done = 0

@@ -6,10 +6,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOENT, ENOSYS, ENXIO, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strlen
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
+from posix.mman cimport (
+    MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+)
 from posix.stat cimport S_ISREG, fstat, struct_stat
 from posix.types cimport dev_t
 from posix.unistd cimport close as c_close
@@ -83,6 +86,29 @@ cdef extern from *:
 
 cdef enum:
     NOT_REGULAR = -(1 << 30)
+
+
+cdef class SharedFlag:
+    """Seen by this process and by those that are forked from it, whoever sets it."""
+
+    def __cinit__(self):
+        cdef void *page = mmap(
+            NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0
+        )
+        if page == MAP_FAILED:
+            PyErr_SetFromErrno(OSError)
+        self.byte = <uint8_t *>page
+
+    def __dealloc__(self):
+        if self.byte != NULL:
+            munmap(self.byte, 1)
+
+    def set(self) -> None:
+        self.byte[0] = 1
+
+    @property
+    def is_set(self) -> bool:
+        return self.byte[0] != 0
 
 
 def open_regular(path, int flags=O_RDONLY, *, bint follow=False) -> int:

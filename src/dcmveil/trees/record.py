@@ -139,10 +139,19 @@ class Tally:
 
     def add(self, briefs: list[Brief]) -> None:
         self.files += len(briefs)
-        for _, _, _, size, warnings in briefs:
-            self.bytes += size
-            for note, count in warnings.items() if warnings else ():
-                self.warnings[note] = self.warnings.get(note, 0) + count
+        self.bytes += sum([size for _, _, _, size, _ in briefs])
+        like: Warnings | None = None
+        times = 0  # files that follow each other mostly have the same ones
+        for _, _, _, _, warnings in briefs:
+            if warnings != like:
+                self._count(like, times)
+                like, times = warnings, 0
+            times += 1
+        self._count(like, times)
+
+    def _count(self, warnings: Warnings | None, times: int) -> None:
+        for note, count in warnings.items() if warnings else ():
+            self.warnings[note] = self.warnings.get(note, 0) + count * times
 
 
 class Results:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ..faces.system import SharedFlag
 from .messages import Inbox, Outbox
 from .record import Results
 
@@ -15,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from mmap import mmap
     from typing import Any, TypeVar
 
     Batch = TypeVar("Batch")
@@ -28,28 +28,11 @@ AHEAD = 8
 EACH = 2
 
 
-class StopFlag:
-    """A wish to stop that every process of a run sees."""
+class StopFlag(SharedFlag):
+    """A wish to stop that every process of a run sees: `is_set`, it was asked for."""
 
     def __init__(self) -> None:
-        self._shared: bytearray | mmap = bytearray(1)
         self._parent = os.getpid()
-
-    def share(self) -> None:
-        """Before the workers are forked."""
-        from mmap import mmap
-
-        before, self._shared = self._shared, mmap(-1, 1)
-        if before[0]:  # a signal may have come between any two of these lines
-            self.set()
-
-    def set(self) -> None:
-        self._shared[0] = 1
-
-    @property
-    def is_set(self) -> bool:
-        """Whether it was asked for."""
-        return self._shared[0] != 0
 
     def __bool__(self) -> bool:
         """Whether to stop: it was asked for, or the parent of this worker is no more."""
@@ -91,7 +74,6 @@ def run_batches(
                 return
             yield work(batch)
         return
-    stop.share()
     pool = _Pool(work, jobs, on_death)
     if ahead is not None:
         ahead.attach(pool.wait_for_all)
