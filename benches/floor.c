@@ -51,7 +51,6 @@ static void bare(char *path) {
 
 static void plan(struct planned *one) {
     one->file = opened(one->path, &one->status);
-    posix_fadvise(one->file, 0, HEAD, POSIX_FADV_WILLNEED);
     off_t size = one->status.st_size, n = size > HEAD ? LONG : size;
     if (size < LONG || pread(one->file, one->head, n, 0) != n) {
         exit(1);
@@ -64,21 +63,16 @@ static void plan(struct planned *one) {
     }
 }
 
-static void carry_out(struct planned *all, int count) {
+static void carry_out(int journal, struct planned *all, int count) {
     static char records[BATCH * (EDIT + TAIL + LINE)];
     size_t used = 0;
-    char path[8300];
     struct stat now;
     for (int i = 0; i < count; i++) {
         memcpy(records + used, all[i].head, EDIT);
         used += EDIT + TAIL + LINE;
     }
-    snprintf(path, sizeof path, "%s.journal", all[0].path);
-    int journal = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (journal < 0 || flock(journal, LOCK_EX)) {
-        exit(1);
-    }
     written(journal, records, used, 0);
+    written(journal, "FILE", 4, 0);
     for (int i = 0; i < count; i++) {
         struct planned *one = &all[i];
         if (fstat(one->file, &now) || now.st_ctim.tv_sec != one->status.st_ctim.tv_sec ||
@@ -87,29 +81,42 @@ static void carry_out(struct planned *all, int count) {
         }
         written(one->file, one->head, EDIT, 0);
         written(one->file, one->tail, TAIL, one->status.st_size - TAIL);
-        close(one->file);
     }
-    close(journal);
-    unlink(path);
+    close_range(all[0].file, all[count - 1].file, 0);
+    written(journal, "", 1, 0);
+}
+
+/* One file, written over by each batch. */
+static int journal_beside(const char *path) {
+    char name[8300];
+    snprintf(name, sizeof name, "%s.journal", path);
+    int journal = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (journal < 0 || flock(journal, LOCK_EX) || unlink(name)) {
+        exit(1);
+    }
+    return journal;
 }
 
 int main(int count, char **arguments) {
     static struct planned all[BATCH];
-    int journal = count > 1 && strcmp(arguments[1], "journal") == 0, n = 0;
+    int safe = count > 1 && strcmp(arguments[1], "journal") == 0, journal = -1, n = 0;
     while (fgets(all[n].path, sizeof all[n].path, stdin)) {
         all[n].path[strcspn(all[n].path, "\n")] = 0;
-        if (!journal) {
+        if (!safe) {
             bare(all[n].path);
             continue;
         }
+        if (journal < 0) {
+            journal = journal_beside(all[n].path);
+        }
         plan(&all[n++]);
         if (n == BATCH) {
-            carry_out(all, n);
+            carry_out(journal, all, n);
             n = 0;
         }
     }
     if (n) {
-        carry_out(all, n);
+        carry_out(journal, all, n);
     }
     return 0;
 }
