@@ -48,12 +48,16 @@ class Temporaries:
     def __init__(self, target: bytes) -> None:
         self._place = os.path.join(target, PLACES, os.urandom(8).hex().encode())
         self._count = 0
+        self._fault: OSError | None = None
         try:
-            os.makedirs(self._place, exist_ok=True)
-        except OSError:
-            pass  # met again, and told, when there is to be a file in it
+            os.makedirs(self._place)
+        except OSError as error:
+            self._fault = error  # told where there is to be a file in it
 
     def next(self) -> bytes:
+        """Raises OSError where there is no place for them."""
+        if self._fault is not None:
+            raise OSError(self._fault.errno, self._fault.strerror)
         self._count += 1
         return b"%b/%d%b" % (self._place, self._count, _ENDING)
 
