@@ -249,21 +249,15 @@ def _again(path: bytes, identity: _Identity) -> tuple[int, bool]:
         file = open_regular(path, os.O_RDWR)
     except (OSError, FileError):
         return -1, True
-    gone = False
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        gone = (
-            _identity(os.fstat(file)) != identity
-        )  # somebody has removed it, or put another there
-        if not gone and os.pread(file, len(_FREE), 0) == _FREE:
-            kept, file = file, -1
-            return kept, False
+        same = _identity(os.fstat(file)) == identity  # nobody has put another one there
+        if same and os.pread(file, len(_FREE), 0) == _FREE:
+            return file, False
     except OSError:
-        gone = True
-    finally:
-        if file >= 0:
-            os.close(file)
-    return -1, gone
+        same = False
+    os.close(file)
+    return -1, not same
 
 
 def _identity(status: os.stat_result) -> _Identity:

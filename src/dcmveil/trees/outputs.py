@@ -94,10 +94,10 @@ class EarlyNames:
             numbers = [number for number in numbers if made[number][1] is not None]
             made = [made[number] for number in numbers]
         left = rename_batch(self._target, made)
-        if left and self._make_folders([made[place] for place in left]):
-            again = rename_batch(self._target, [made[place] for place in left])
-            left = [left[place] for place in again]
-        results.waiting = {numbers[place] for place in left}
+        if left and self._make_folders([made[i] for i in left]):
+            again = rename_batch(self._target, [made[i] for i in left])
+            left = [left[i] for i in again]
+        results.waiting = {numbers[i] for i in left}
 
     def _make_folders(self, waiting: list[Any]) -> bool:
         """Whether one may have been missing, and is no more."""
