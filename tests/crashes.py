@@ -39,7 +39,7 @@ JOURNALS = ".dcmveil-journal"
 TEMPORARIES = ".dcmveil-tmp"
 OURS = ".dcmveil-"
 WORKERS = 3
-BATCH = 32  # files a journal, as in trees/run.py
+BATCH = 64  # files a journal at most, as in trees/batches.py
 Tree = dict[str, str]  # relative path -> digest of the bytes
 
 

@@ -19,7 +19,7 @@ from dcmveil.faces.files import KernelCopy, make_folders
 from dcmveil.report import Report
 from dcmveil.session import Session
 from dcmveil.trees import Options, StopFlag
-from dcmveil.trees.run import BATCH
+from dcmveil.trees.batches import FIRST
 from dcmveil.trees.run import run as run_tree
 from faces import SECONDS
 from folders import (
@@ -300,12 +300,12 @@ def test_folders_too_deep_are_told(tmp_path: Path, veil: Veil) -> None:
 def test_files_that_come_and_go(tmp_path: Path) -> None:
     """A file vanishes between the listing and its turn; others go on. Those of a batch are opened
     when it begins."""
-    root = write(tmp_path / "in", {f"{i}.dcm": instance(i) for i in range(BATCH + 5)})
-    victims = [Path(entry) for entry in os.scandir(root)][BATCH + 2 : BATCH + 4]
+    root = write(tmp_path / "in", {f"{i}.dcm": instance(i) for i in range(FIRST + 5)})
+    victims = [Path(entry) for entry in os.scandir(root)][FIRST + 2 : FIRST + 4]
     veil = Meddler(key=KEY).meddle(1, lambda: [path.unlink() for path in victims])
     seen: list[dict[str, Any]] = []
     summary = veil.tree(root, tmp_path / "out", on_file=seen.append)
-    assert summary.outcomes["rewritten"] == BATCH + 3
+    assert summary.outcomes["rewritten"] == FIRST + 3
     assert [r["error"]["reason"] for r in seen if "error" in r] == ["No such file or directory"] * 2
 
 
@@ -582,7 +582,7 @@ def test_an_error_in_the_middle_of_a_batch_leaves_no_temporaries(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Meddler(key=KEY).meddle(10, stop).tree(root, tmp_path / "out")
+        Meddler(key=KEY).meddle(FIRST // 2, stop).tree(root, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []
 
 

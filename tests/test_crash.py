@@ -178,7 +178,7 @@ def test_a_crosswalk_loses_nothing(
     plain = ["copy", source, wanted, "--keep-names", "--key-file", key]
     assert run_forked(tmp_path, b"", *plain, "--crosswalk", undisturbed).code == 0
     died = 0
-    for count in (1, 2, 3, 35):  # the last one is in the second batch
+    for count in (1, 2, 3, 35):  # the last one is in a later batch
         place, walk = tmp_path / f"place{count}", tmp_path / f"walk{count}.csv"
         more = ["--key-file", key, "--crosswalk", walk, "--resume"]
         more += ["--report", tmp_path / f"report{count}"]

@@ -10,6 +10,7 @@ import pytest
 
 from dcmveil import Veil
 from dcmveil.faces.files import TEMPORARY
+from dcmveil.trees import batches
 from dcmveil.trees.copying import CopyTask
 from dcmveil.trees.outputs import PLACES, EarlyNames, Temporaries, remove_temporaries
 from dcmveil.trees.record import Results
@@ -33,7 +34,14 @@ def twice(count: int) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def late_batches(monkeypatch: pytest.MonkeyPatch) -> set[bytes]:
+def same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they take."""
+    for name, value in (("FIRST", BATCH), ("MOST", BATCH), ("LONG", 1e9)):
+        monkeypatch.setattr(batches, name, value)
+
+
+@pytest.fixture
+def late_batches(monkeypatch: pytest.MonkeyPatch, same_batches: None) -> set[bytes]:
     """Those that begin with such a file wait, so that others are named before."""
     late: set[bytes] = set()
     work = CopyTask.__call__

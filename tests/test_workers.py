@@ -100,7 +100,7 @@ def test_what_lies_ahead(jobs: int, deadly: tuple[int, ...]) -> None:
     ahead, seen = Ahead(), []
     assert ahead.results() == []
     for number, result in enumerate(
-        run_batches(work_on, given, jobs, lost, lambda _: None, StopFlag(), ahead)
+        run_batches(work_on, given, jobs, lost, lambda _: None, StopFlag(), ahead=ahead)
     ):
         assert result[:2] == wanted[number]
         assert len(result) == 2 + (number in seen)

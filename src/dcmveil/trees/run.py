@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import islice
 
 from ..errors import UsageError
 from ..faces import journal
 from ..faces.names import Names
+from .batches import Batches
 from .record import (
     FAILED,
     OUTCOMES,
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     Path = str | bytes | os.PathLike[str]
 
-# Files given to a worker at one time: enough to make the way there and back cheap, few enough that
-# a kill loses little work and that the last batches end together.
-BATCH = 32
 _LOCK_SECONDS = 10.0  # for workers of a killed run to finish the file in hand
 
 
@@ -235,8 +232,8 @@ class _Run:
                     self._recover()
                 elif not self.single:
                     self._remove_temporaries()
-                batches = self._batches(walk(self.source, leave_out) if found is None else found)
-                self._work(self._task(), batches)
+                wanted = self._wanted(walk(self.source, leave_out) if found is None else found)
+                self._work(self._task(), Batches(wanted))
             except BaseException:
                 self.summary.interrupted = True
                 raise
@@ -251,10 +248,11 @@ class _Run:
             os.close(lock)
         return self.summary
 
-    def _work(self, task: Task, batches: Iterator[list[Found]]) -> None:
+    def _work(self, task: Task, batches: Batches) -> None:
         coming = run_batches(
-            task, batches, self.options.jobs, task.died, task.undo, self.stop, self.ahead
-        )
+            task, batches, self.options.jobs, task.died, task.undo, self.stop,
+            took=batches.took, ahead=self.ahead,
+        )  # fmt: skip
         results = Results()
         try:
             for results in coming:
@@ -443,11 +441,6 @@ class _Run:
             if self.ledger is None or self.ledger.is_new(result.input):
                 self._note(results)
             self._tell(results)
-
-    def _batches(self, found: Iterable[Found]) -> Iterator[list[Found]]:
-        coming = iter(self._wanted(found))
-        while batch := list(islice(coming, BATCH)):
-            yield batch
 
     def _wanted(self, found: Iterable[Found]) -> Iterable[Found]:
         """What is not done yet, and each file once: two workers must never write one file."""

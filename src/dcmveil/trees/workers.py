@@ -7,6 +7,7 @@ reported, and another one takes its place.
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from ..faces.system import SharedFlag
 from .messages import Inbox, Outbox
@@ -62,19 +63,26 @@ def run_batches(
     on_death: Callable[[Batch], Done],
     undo: Callable[[Done], None],
     stop: StopFlag,
+    *,
+    took: Callable[[Batch, float], None] | None = None,
     ahead: Ahead | None = None,
 ) -> Generator[Done, None, None]:
     """work(batch) for each, in order; in this process if jobs is 1. No new batch begins once `stop`
     is set; those in hand come back with what was done. If nobody asks for them any more, they go
     to `undo`, which needs `stop` to be set before the generator is closed, or waits for long.
+    took(batch, seconds), if any, is told of each that has come back.
     Batches are plain values, and what is made of them too, or Results."""
     if jobs == 1:
         for batch in batches:
             if stop:
                 return
-            yield work(batch)
+            start = monotonic()
+            done = work(batch)
+            if took is not None:
+                took(batch, monotonic() - start)
+            yield done
         return
-    pool = _Pool(work, jobs, on_death)
+    pool = _Pool(work, jobs, on_death, took)
     if ahead is not None:
         ahead.attach(pool.wait_for_all)
     try:
@@ -103,6 +111,7 @@ class _Worker:
     """A process, the pipe to it, which does not block, and the one from it.
 
     slots  that it has to fill, in order
+    since  when it began with the first of them, on a monotonic clock
     """
 
     def __init__(self, process: int, inbox: Inbox, outbox: Outbox) -> None:
@@ -110,6 +119,7 @@ class _Worker:
         self.inbox = inbox
         self.outbox = outbox
         self.slots: list[_Slot] = []
+        self.since = 0.0
 
     def close(self) -> None:
         """Our ends of its pipes."""
@@ -119,13 +129,18 @@ class _Worker:
 
 class _Pool:
     def __init__(
-        self, work: Callable[[Any], Any], jobs: int, on_death: Callable[[Any], Any]
+        self,
+        work: Callable[[Any], Any],
+        jobs: int,
+        on_death: Callable[[Any], Any],
+        took: Callable[[Any, float], None] | None = None,
     ) -> None:
         from collections import deque
         from select import POLLIN, POLLOUT, poll
 
         self._work = work
         self._on_death = on_death
+        self._took = took
         self._jobs = jobs
         self._workers: list[_Worker] = []
         self._poll, self._in, self._out = poll(), POLLIN, POLLOUT
@@ -224,6 +239,8 @@ class _Pool:
         return None if len(worker.slots) >= EACH else worker
 
     def _give(self, worker: _Worker, slot: _Slot) -> None:
+        if not worker.slots:
+            worker.since = monotonic()
         worker.slots.append(slot)
         if not worker.outbox.send(slot.batch):
             self._watch(worker.outbox.pipe, self._out, worker)
@@ -234,7 +251,12 @@ class _Pool:
         if results is None:
             return False
         for result in results:
-            worker.slots.pop(0).fill(_unpacked(result))
+            slot = worker.slots.pop(0)
+            slot.fill(_unpacked(result))
+            now = monotonic()
+            if self._took is not None:
+                self._took(slot.batch, now - worker.since)
+            worker.since = now
         return True
 
     def _replace(self, worker: _Worker) -> None:
