@@ -16,6 +16,7 @@ import inputs
 import pytest
 from contest import default_folder
 from pytest_benchmark.fixture import BenchmarkFixture
+from windows import walk
 
 import dcmveil
 from dcmveil import core
@@ -113,25 +114,9 @@ def test_core(benchmark: BenchmarkFixture, veil: dcmveil.Veil, name: str, size: 
     answer = veil.session()._engine.answers("", b"", False) if name == "other-uids" else _same
     rewriter = core.Rewriter(veil.profile.rules, answer)
 
-    def fresh() -> tuple[tuple[memoryview], dict[str, object]]:
+    def fresh() -> tuple[tuple[core.Rewriter, memoryview, int], dict[str, object]]:
         rewriter.restart(answer)
-        return (memoryview(bytearray(data)),), {}
-
-    def walk(whole: memoryview) -> None:
-        base = filled = 0
-        status = core.MORE
-        while status != core.DONE:
-            n = min(size, len(whole) - base - filled)
-            filled += n
-            status = rewriter.step(whole[base : base + filled], filled, n == 0)
-            if status == core.SYNTAX:
-                rewriter.set_encoding(core.UNKNOWN)
-                status = rewriter.step(whole[base : base + filled], filled, n == 0)
-            settled = min(rewriter.position - base, filled)
-            skipped = rewriter.skip if status == core.SKIP else 0
-            rewriter.drop(settled + skipped)
-            base += settled + skipped
-            filled -= settled
+        return (rewriter, memoryview(bytearray(data)), size), {}
 
     benchmark.pedantic(walk, setup=fresh, rounds=30)
     _note_rates(benchmark, rewriter.elements, len(data))
