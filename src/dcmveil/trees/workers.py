@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 # Batches that wait for an earlier one, for each worker: one slow file must not stop the others, and
 # the results that wait must not fill the memory.
 AHEAD = 8
-# Batches that a worker has at one time, so that it need not wait for the next.
-EACH = 2
+# Batches that a worker has at one time, so that it need not wait for the next, if the last one took
+# less than so many seconds. Else the wait is nothing beside them, and another may be free first.
+EACH = 3
+QUICK = 0.02
 
 
 class StopFlag(SharedFlag):
@@ -112,6 +114,7 @@ class _Worker:
 
     slots  that it has to fill, in order
     since  when it began with the first of them, on a monotonic clock
+    most   how many it may have
     """
 
     def __init__(self, process: int, inbox: Inbox, outbox: Outbox) -> None:
@@ -120,6 +123,7 @@ class _Worker:
         self.outbox = outbox
         self.slots: list[_Slot] = []
         self.since = 0.0
+        self.most = 1
 
     def close(self) -> None:
         """Our ends of its pipes."""
@@ -235,8 +239,8 @@ class _Pool:
         """The worker that gets the next batch, None: it has to wait."""
         if len(self._workers) < self._jobs:
             return self._start()
-        worker = min(self._workers, key=_load)
-        return None if len(worker.slots) >= EACH else worker
+        free = [worker for worker in self._workers if len(worker.slots) < worker.most]
+        return min(free, key=_load, default=None)
 
     def _give(self, worker: _Worker, slot: _Slot) -> None:
         if not worker.slots:
@@ -254,9 +258,11 @@ class _Pool:
             slot = worker.slots.pop(0)
             slot.fill(_unpacked(result))
             now = monotonic()
-            if self._took is not None:
-                self._took(slot.batch, now - worker.since)
+            seconds = now - worker.since
             worker.since = now
+            worker.most = EACH if seconds < QUICK else 1
+            if self._took is not None:
+                self._took(slot.batch, seconds)
         return True
 
     def _replace(self, worker: _Worker) -> None:
