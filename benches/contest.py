@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import inputs
 import pydicom
@@ -148,6 +148,13 @@ class Runner:
             raise SystemExit(f"failed with {child.returncode}: {command}")
         return elapsed, used.ru_utime + used.ru_stime
 
+    def output(self, command: list[str], data: bytes) -> bytes:
+        """Of one that reads these bytes."""
+        done = subprocess.run(
+            command, input=data, stdout=subprocess.PIPE, env=self.environment, check=True
+        )
+        return done.stdout
+
     def rounds(self, commands: dict[str, str], count: int) -> dict[str, list[tuple[float, float]]]:
         return in_turns(list(commands), lambda name: self.seconds(commands[name]), count)
 
@@ -207,19 +214,33 @@ def summary(taken: dict[str, list[tuple[float, float]]], base: str) -> dict[str,
 # -- what a contestant did -------------------------------------------------------------------------
 
 
+def changes(
+    before: Path | BinaryIO, after: Path | BinaryIO, *, pixels: bool = True
+) -> dict[str, pydicom.DataElement | None]:
+    """Elements that were changed or added, None for those that were removed, by their tag paths as
+    dcmodify writes them: (0008,1140)[0].(0008,1155)."""
+    one, two = (
+        dict(_elements(pydicom.dcmread(data, stop_before_pixels=not pixels)))
+        for data in (before, after)
+    )
+    return {
+        place: two.get(place)
+        for place in sorted(one.keys() | two.keys())
+        if place not in one or place not in two or repr(one[place].value) != repr(two[place].value)
+    }
+
+
 def changed(before: Path, after: Path, *, pixels: bool = True) -> int:
     """How many elements were changed, removed or added, at any depth."""
-    one, two = (
-        dict(_values(pydicom.dcmread(path, stop_before_pixels=not pixels)))
-        for path in (before, after)
-    )
-    return sum(one.get(place) != two.get(place) for place in one.keys() | two.keys())
+    return len(changes(before, after, pixels=pixels))
 
 
-def _values(dataset: pydicom.Dataset, inside: str = "") -> Iterator[tuple[str, Any]]:
+def _elements(
+    dataset: pydicom.Dataset, inside: str = ""
+) -> Iterator[tuple[str, pydicom.DataElement]]:
     for element in [*getattr(dataset, "file_meta", ()), *dataset]:
         if element.VR != "SQ":
-            yield f"{inside}{element.tag}", repr(element.value)
+            yield f"{inside}{element.tag}", element
             continue
         for number, item in enumerate(element.value):
-            yield from _values(item, f"{inside}{element.tag}[{number}]")
+            yield from _elements(item, f"{inside}{element.tag}[{number}].")

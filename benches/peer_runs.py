@@ -7,6 +7,7 @@ place get a copy of the inputs in DST.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,10 +111,14 @@ PEERS: dict[str, Callable[[str, str], None]] = {
 IMPORTED = {"dicom_anonymizer": "dicomanonymizer"}  # where the module has another name
 
 
-def dcmodify(paths: str) -> list[str]:
-    """The shell command that edits the files listed in `paths` in place, many at a time."""
-    edits = [f"-ma '({tag})=ANON'" for tag in NAMES] + [f"-ma '({tag})='" for tag in EMPTIED]
-    return ["sh", "-c", f"xargs dcmodify -nb -q -imt {' '.join(edits)} < {paths}"]
+FEW = {f"({tag})": "ANON" for tag in NAMES} | {f"({tag})": "" for tag in EMPTIED}
+
+
+def dcmodify(paths: str, new: dict[str, str] = FEW) -> list[str]:
+    """The shell command that edits the files listed in `paths` in place, many at a time. new: what
+    becomes of the values at these tag paths."""
+    edits = " ".join("-ma " + shlex.quote(f"{place}={value}") for place, value in new.items())
+    return ["sh", "-c", f"xargs dcmodify -nb -q -imt {edits} < {paths}"]
 
 
 def gdcmanon(src: object, dst: object) -> str:

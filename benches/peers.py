@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -22,11 +23,13 @@ from statistics import median
 from typing import Any
 
 import inputs
+import pydicom
 from contest import (
     DCMVEIL,
     PYTHON,
     Runner,
     changed,
+    changes,
     default_cpus,
     default_folder,
     empty,
@@ -45,21 +48,22 @@ OURS = ("dcmveil copy", "dcmveil patch")  # what others are held against, to a c
 QUICK_TURNS = 3  # for one of those that take seconds
 FLOOR = "open, pread, pwrite, close in C"
 SAFE_FLOOR = "the system calls of dcmveil patch in C"
+SAME_EDITS = "dcmodify, the elements that dcmveil changes"
 COPY_LOOP = "read and write in Python"
 UNCHANGED = {"cp -r", COPY_LOOP, FLOOR, SAFE_FLOOR, "fw_file_rs"}  # by its nature
 
 
 class Folder:
-    """Inputs of one kind: `many` files, and a part of them for the slow."""
+    """Inputs of one kind: `many` files like `data`, and a part of them for the slow."""
 
     def __init__(self, place: Path, name: str, data: bytes, many: int) -> None:
         self.name = name
+        self.data = data
         self.all = place / f"{name}-all"
         self.few = place / f"{name}-few"
         self.count = {self.all: many, self.few: max(10, many // SLOW)}
         for folder, count in self.count.items():
             write_files(folder, data, count)
-        self.bytes = len(data)
 
 
 class Contest:
@@ -91,7 +95,9 @@ class Contest:
                 )  # fmt: skip
         if shutil.which("dcmodify"):
             edit = dcmodify(str(self._list))[-1]
+            same = dcmodify(str(self._list), self._same_edits())[-1]
             self.commands["dcmodify"] = (folder.all, True, lambda _, dst: edit)
+            self.commands[SAME_EDITS] = (folder.all, True, lambda _, dst: same)
             self.commands["cp -r, then dcmodify"] = (
                 folder.all, False, lambda src, dst: f"cp -r {src} {dst} && {edit}",
             )  # fmt: skip
@@ -120,6 +126,18 @@ class Contest:
         taken = in_turns([*slow, *OURS], self._once, rounds)
         empty(self._work)
         return told | {name: self._told(name, taken) for name in slow}
+
+    def _same_edits(self) -> dict[str, str]:
+        """What dcmveil makes of an input's elements, as dcmodify takes it: all but the file meta
+        information and the trailing padding, which dcmodify writes as it likes. UIDs are those of
+        one file: it need not map any."""
+        data = self._folder.data
+        done = self._runner.output([DCMVEIL, "--quiet"], data)
+        return {
+            place: _text(element)
+            for place, element in changes(io.BytesIO(data), io.BytesIO(done)).items()
+            if element is not None and element.tag.group not in (0x0002, 0xFFFC)
+        }
 
     def _count(self, name: str) -> int:
         return self._folder.count[self.commands[name][0]]
@@ -158,6 +176,14 @@ class Contest:
         }
 
 
+def _text(element: pydicom.DataElement) -> str:
+    """A value as dcmodify takes it; bytes are left out."""
+    value = element.value
+    if value is None or isinstance(value, bytes):
+        return ""
+    return "\\".join(map(str, value if element.VM > 1 else [value]))
+
+
 def files_in(folder: Path) -> Iterator[Path]:
     for where, _, names in os.walk(folder):
         yield from (Path(where, name) for name in names)
@@ -185,7 +211,7 @@ def measure(folder: Path, cpus: str, *, quick: bool, rounds: int | None = None) 
         for name, data, count in kinds:
             files = Folder(place, name, data, count)
             tools = Contest(runner, place, files, floor).run(rounds or (1 if quick else 5))
-            result[name] = {"bytes": files.bytes, "tools": tools}
+            result[name] = {"bytes": len(files.data), "tools": tools}
             for made in files.count:
                 empty(made)
     return result

@@ -105,6 +105,16 @@ def test_turns() -> None:
     assert ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0])["ratio"] == 2
 
 
+def test_dcmodify_can_do_what_dcmveil_does(results: dict[str, Any]) -> None:
+    for kind in ("mr", "ct"):
+        tools = results["peers"][kind]["tools"]
+        if "dcmodify" not in tools:
+            pytest.skip("no dcmodify")
+        same = tools[peers.SAME_EDITS]["elements_changed"]
+        assert same == tools["dcmveil patch"]["elements_changed"]
+        assert same > tools["dcmodify"]["elements_changed"]
+
+
 def test_a_tool_that_does_nothing_is_found(tmp_path: Path) -> None:
     one = tmp_path / "one"
     one.write_bytes(inputs.mr())
