@@ -117,6 +117,16 @@ def empty(place: Path) -> None:
     subprocess.run(["rm", "-rf", place], check=True)
 
 
+def set_aside(place: Path) -> None:
+    """Out of the way until all is removed, its files empty. On a disk, since ext4 passes over each
+    inode that was removed within a minute when it makes a new one: half of the time of a copy,
+    which nobody has who did not remove a copy just before."""
+    if place.exists():
+        shorten = ["find", place, "-type", "f", "-exec", "truncate", "-s", "0", "{}", "+"]
+        subprocess.run(shorten, check=True)
+        place.rename(tempfile.mkdtemp(dir=place.parent))
+
+
 def write_files(folder: Path, data: bytes, count: int) -> None:
     """So many files with SOP Instance UIDs of their own, 500 in a folder."""
     old = inputs.instance_uid(data)

@@ -15,7 +15,7 @@ import pytest
 import dcmveil
 from build import DEFLATED, E, sample
 from dcmveil import FileError, NotDicomError, UsageError, Veil
-from dcmveil.faces.files import KernelCopy, make_folders
+from dcmveil.faces.files import ALIGNED, ALIGNED_LEAST, KernelCopy, make_folders
 from dcmveil.report import Report
 from dcmveil.session import Session
 from dcmveil.trees import Options, StopFlag
@@ -149,6 +149,25 @@ def test_every_way_of_copying_is_the_same(tmp_path: Path, ways: int) -> None:
         assert kernel.copy_all(src.fileno(), dst.fileno(), lambda: None) == len(data) - 5
         assert src.tell() == len(data)
     assert (tmp_path / "out").read_bytes() == bytes(3) + data[5:]
+
+
+@pytest.mark.parametrize("start", [0, 1, 8192, ALIGNED - 1, ALIGNED, ALIGNED + 5])
+@pytest.mark.parametrize("size", [100, ALIGNED_LEAST - 1, ALIGNED_LEAST, MIB])
+def test_long_copies_are_aligned(tmp_path: Path, start: int, size: int) -> None:
+    """But for the first piece, and short ones are copied at once."""
+    data = os.urandom(start + size)
+    (tmp_path / "in").write_bytes(data)
+    kernel = KernelCopy()
+    begun = []
+    with open(tmp_path / "in", "rb", 0) as src, open(tmp_path / "out", "wb", 0) as dst:
+        src.seek(start)
+        dst.seek(start)
+        while (at := src.tell()) < len(data):
+            begun.append(at)
+            assert kernel.bulk(src.fileno(), dst.fileno(), len(data) - at) == dst.tell() - at
+    assert (tmp_path / "out").read_bytes() == bytes(start) + data[start:]
+    whole = size < ALIGNED_LEAST or start % ALIGNED == 0
+    assert begun == [start] if whole else [start, -(-start // ALIGNED) * ALIGNED]
 
 
 def test_a_way_that_does_not_work_here_gives_place_to_another(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 HEAD = 32 << 10
 AFTER_SKIP = 4 << 10  # what follows bulk is a few elements, or the item tag of the next fragment
 PIECE = 64 << 20  # bytes copied by the kernel between two looks at whether to stop
-# File systems that share blocks between files do so in whole blocks, which are of this size or
-# divide it; less than ALIGNED_LEAST is not worth a system call more.
-BLOCK = 4096
-ALIGNED_LEAST = 1 << 20
+# Long copies begin at a multiple of this. The kernel copies 64 KiB at a time, and can take one large
+# page for it where it lies so; and file systems that share blocks share whole ones, which divide it.
+# Less than ALIGNED_LEAST is not worth a system call more.
+ALIGNED = 64 << 10
+ALIGNED_LEAST = 256 << 10
 TEMPORARY = b".dcmveil-"  # how the names of our own files begin; trees pass over them
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # The kernel cannot copy between these two files by this call; another way may do.
@@ -87,10 +88,10 @@ class KernelCopy:
                 del self._ways[0]
 
     def bulk(self, src: int, dst: int, n: int) -> int:
-        """The same in pieces that begin at a block, as far as it can be."""
+        """The same in pieces that are aligned, as far as it can be."""
         if n >= ALIGNED_LEAST:
-            before = os.lseek(src, 0, os.SEEK_CUR) % BLOCK
-            n = BLOCK - before if before else min(n, PIECE)
+            before = os.lseek(src, 0, os.SEEK_CUR) % ALIGNED
+            n = ALIGNED - before if before else min(n, PIECE)
         return self.copy(src, dst, n)
 
     def copy_all(self, src: int, dst: int, check: Check) -> int:
