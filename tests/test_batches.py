@@ -21,6 +21,7 @@ from test_ordinary import not_ordinary
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 ACTS = pytest.mark.parametrize("act", ["plan", "copy"])
+LONG = 65 << 20  # bytes that the kernel is not given at once
 GOOD = {f"{i}": instance(i, pixels=bytes(i)) for i in range(2, 12, 2)}
 
 
@@ -194,7 +195,7 @@ def test_an_error_while_it_is_told(batch_of: Make, act: str, at: int) -> None:
 
 @pytest.mark.parametrize("what", ["kernel", "finish", "names"])
 def test_an_error_while_it_is_copied(batch_of: Make, what: str) -> None:
-    files = {"1": GOOD["2"], "2": instance(7, pixels=bytes(400_000)), "3": GOOD["4"]}
+    files = {"1": GOOD["2"], "2": instance(7, pixels=bytes(LONG)), "3": GOOD["4"]}
     batch = batch_of(files, "copy")
 
     def enough(*_: object) -> int:

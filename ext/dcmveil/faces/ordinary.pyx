@@ -23,7 +23,8 @@ from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
 from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    O_NOFOLLOW, Opened, OpenFiles, SharedFlag, changed_ns, now_us, path_of, read_at, write_on
+    O_NOFOLLOW, Opened, OpenFiles, SharedFlag, changed_ns, copy_range, now_us, path_of, read_at,
+    write_on
 )
 
 from dcmveil.errors import DicomError
@@ -343,15 +344,19 @@ cdef class Ordinary:
         self, int src, Output *output, kernel, uint64_t start, uint64_t end
     ) except -1:
         """Whether all of it went to the end of the output."""
+        cdef int64_t done
         if start == end:
             return True
         if not _is_open(output) or lseek(src, start, SEEK_SET) < 0:
             return False
         while start < end:
-            n = kernel(src, output.file, end - start)
-            if n == 0:
+            with nogil:
+                done = copy_range(src, output.file, start, end - start)
+            if done < 0:
+                done = kernel(src, output.file, end - start)
+            if done == 0:
                 return False
-            start += <uint64_t>n
+            start += done
         return True
 
     # -- steps -------------------------------------------------------------------------------

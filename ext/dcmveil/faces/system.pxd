@@ -95,6 +95,9 @@ cdef inline int write_on(int file, const uint8_t *data, size_t n) noexcept nogil
     return 0
 
 
+cdef int64_t copy_range(int src, int dst, uint64_t at, uint64_t n) noexcept nogil
+
+
 # One after the other, and then what is left of them.
 cdef void close_soon(Closing *them, int file) noexcept
 cdef void close_now(Closing *them) noexcept

@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOENT, ENOSYS, ENXIO, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strlen
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
@@ -55,6 +55,17 @@ cdef extern from *:
         return -1;
     #endif
     }
+    static ssize_t dcmveil_copy_range(int from, int to, size_t n) {
+    #if defined(SYS_copy_file_range)
+        return syscall(SYS_copy_file_range, (long) from, 0L, (long) to, 0L, n, 0L);
+    #else
+        (void) from;
+        (void) to;
+        (void) n;
+        errno = ENOSYS;
+        return -1;
+    #endif
+    }
     /* Whether a file is on no disk, so that nothing of it is ever read ahead. */
     static int dcmveil_in_memory(int file) {
     #if defined(__linux__)
@@ -98,12 +109,49 @@ cdef extern from *:
     int AT_FDCWD
     int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
     int dcmveil_close_range(int first, int last) nogil
+    ssize_t dcmveil_copy_range(int src, int dst, size_t n) nogil
     bint dcmveil_in_memory(int file) nogil
     void dcmveil_will_need(int file, uint64_t n) nogil
 
 
 cdef enum:
     NOT_REGULAR = -(1 << 30)
+    BLOCK = 4 << 10             # or less, but for few file systems
+    ALIGNED = 64 << 10
+    ALIGNED_LEAST = 256 << 10   # less is not worth a system call more
+    PIECE = 64 << 20            # a tenth of a second, or less
+
+
+cpdef uint64_t piece_of(uint64_t at, uint64_t n) noexcept nogil:
+    """How many of n bytes that are to be copied from one file to the same place of another the kernel
+    is given at one time: so that the next piece is aligned, if it is long, and somebody can look
+    whether to stop.
+
+    File systems that share blocks share whole ones. Where bytes are copied, the kernel copies 64 KiB at
+    a time, and takes one large page for them where they lie so.
+    """
+    if n < ALIGNED_LEAST:
+        return n
+    if at % BLOCK:
+        return BLOCK - at % BLOCK
+    return ALIGNED - at % ALIGNED if at % ALIGNED else min(n, <uint64_t>PIECE)
+
+
+cdef int64_t copy_range(int src, int dst, uint64_t at, uint64_t n) noexcept nogil:
+    """Bytes copied by the kernel, both files at the position `at`; -1: it cannot, not by this call, or
+    it would take so long that somebody should look whether to stop."""
+    cdef uint64_t done = 0
+    cdef ssize_t got
+    if n > PIECE:
+        return -1
+    while done < n:
+        got = dcmveil_copy_range(src, dst, piece_of(at + done, n - done))
+        if got < 0:
+            return done if done else -1
+        if got == 0:
+            break
+        done += got
+    return done
 
 
 cdef class SharedFlag:

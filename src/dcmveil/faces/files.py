@@ -11,7 +11,7 @@ import errno
 import os
 
 from ..errors import DcmveilError
-from .system import open_regular, rename_new
+from .system import open_regular, piece_of, rename_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 # The first read takes in most headers with one call, and little of the pixel data behind them.
 HEAD = 32 << 10
 AFTER_SKIP = 4 << 10  # what follows bulk is a few elements, or the item tag of the next fragment
-PIECE = 64 << 20  # bytes copied by the kernel between two looks at whether to stop
-# Long copies begin at a multiple of this. The kernel copies 64 KiB at a time, and can take one large
-# page for it where it lies so; and file systems that share blocks share whole ones, which divide it.
-# Less than ALIGNED_LEAST is not worth a system call more.
-ALIGNED = 64 << 10
-ALIGNED_LEAST = 256 << 10
 TEMPORARY = b".dcmveil-"  # how the names of our own files begin; trees pass over them
+_PIECE = piece_of(0, 1 << 62)  # the longest
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # The kernel cannot copy between these two files by this call; another way may do.
 _CANNOT = {
@@ -89,15 +84,12 @@ class KernelCopy:
 
     def bulk(self, src: int, dst: int, n: int) -> int:
         """The same in pieces that are aligned, as far as it can be."""
-        if n >= ALIGNED_LEAST:
-            before = os.lseek(src, 0, os.SEEK_CUR) % ALIGNED
-            n = ALIGNED - before if before else min(n, PIECE)
-        return self.copy(src, dst, n)
+        return self.copy(src, dst, piece_of(os.lseek(src, 0, os.SEEK_CUR), n))
 
     def copy_all(self, src: int, dst: int, check: Check) -> int:
         """All that is left of src; how many bytes."""
         total = 0
-        while n := self.copy(src, dst, PIECE):
+        while n := self.copy(src, dst, _PIECE):
             total += n
             check()
         return total
