@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,19 @@ def test_long_copies_are_aligned(tmp_path: Path, start: int, size: int) -> None:
     if size >= ALIGNED_LEAST:
         wanted |= {-(-start // BLOCK) * BLOCK, -(-start // ALIGNED) * ALIGNED}
     assert begun == sorted(wanted)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_long_files_from_one_file_system_to_another(tmp_path: Path, veil: Veil) -> None:
+    """Which most kernels do not copy between by one call."""
+    files = {f"{i}": instance(i, pixels=os.urandom(300_000 + i)) for i in range(0, 20, 2)}
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        source = write(Path(place, "in"), files)
+        if source.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("it is one file system")
+        summary = veil.tree(source, tmp_path / "out", keep_names=True)
+    assert summary.outcomes["rewritten"] == len(files)
+    assert read(tmp_path / "out") == {name: veil.bytes(data) for name, data in files.items()}
 
 
 def test_a_way_that_does_not_work_here_gives_place_to_another(tmp_path: Path) -> None:

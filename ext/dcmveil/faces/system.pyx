@@ -55,6 +55,7 @@ cdef extern from *:
         return -1;
     #endif
     }
+    /* At most n bytes from one file to another, both at their positions. */
     static ssize_t dcmveil_copy_range(int from, int to, size_t n) {
     #if defined(SYS_copy_file_range)
         return syscall(SYS_copy_file_range, (long) from, 0L, (long) to, 0L, n, 0L);
@@ -119,7 +120,7 @@ cdef enum:
     BLOCK = 4 << 10             # or less, but for few file systems
     ALIGNED = 64 << 10
     ALIGNED_LEAST = 256 << 10   # less is not worth a system call more
-    PIECE = 64 << 20            # a tenth of a second, or less
+    PIECE = 64 << 20            # copied without a look at whether to stop
 
 
 cpdef uint64_t piece_of(uint64_t at, uint64_t n) noexcept nogil:
