@@ -1,15 +1,18 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE, a veil to work with, and what no test may
-leave."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; a veil, a key and a folder to work with; and
+what no test may leave."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dcmveil import Veil
+from dcmveil import Veil, write_key
+
+KEY = bytes(range(32))
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 for name, examples in (("default", 50), ("ci", 300), ("expensive", 20_000)):
@@ -21,7 +24,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture
 def veil() -> Veil:
-    return Veil("basic", key=bytes(range(32)))
+    return Veil("basic", key=KEY)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A file with the key of the veil."""
+    path = tmp_path / "project.key"
+    write_key(path, KEY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tests of a module."""
+    return tmp_path_factory.mktemp("place")
 
 
 @pytest.fixture

@@ -35,13 +35,6 @@ SECRETS = [
 MIB = 1 << 20
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
-
-
 @pytest.fixture(scope="module")
 def veiled() -> bytes:
     """What the Python interface makes of the sample."""

@@ -104,11 +104,6 @@ def site(place: Path, **more: Any) -> Veil:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("counts")
-
-
-@pytest.fixture(scope="module")
 def reports(place: Path) -> dict[bytes, Report]:
     """What a session says of each file, as the first of a new engine."""
     found = {}

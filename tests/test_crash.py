@@ -16,22 +16,13 @@ from pathlib import Path
 import pytest
 
 import crashes
-import dcmveil
 from build import E, encode, part10
 from crashes import KINDS, Crashes, elements_with, leftovers, read_tree
 from dcmveil.faces.journal import FOLDER, Journal, recover
 from faces import DCMVEIL, SECONDS, children, environment, run, run_forked, wait_for
 from preloaded import library
 
-KEY = bytes(range(32))
 KILLS = 20
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
 
 
 @pytest.mark.parametrize("kind", KINDS)

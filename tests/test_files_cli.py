@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-import dcmveil
 from build import E, Item, sample
 from dcmveil import Veil
 from faces import DCMVEIL, SECONDS, environment, run, run_forked, wait_for
@@ -36,13 +35,6 @@ from folders import (
 
 SAMPLE = sample()
 NAMES = ["HOSP", "DOE", "Elsewhere"]
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
 
 
 def said(err: str) -> list[str]:

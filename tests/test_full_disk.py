@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import dcmveil
 from build import E, part10
 from crashes import elements_with, files_of, leftovers, read_tree
 from dcmveil import Veil
@@ -86,13 +85,6 @@ def _or_skip(command: list[str | Path]) -> None:
 @pytest.fixture(params=["tmpfs", "ext4"])
 def disk(request: pytest.FixtureRequest, mount: Mount) -> Disk:
     return mount(request.param, 16)
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
 
 
 def fill_folder(folder: Path, count: int, size: int = 0) -> None:

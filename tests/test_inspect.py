@@ -414,13 +414,6 @@ def run(
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     path = tmp_path / "image.dcm"
     path.write_bytes(small_image())

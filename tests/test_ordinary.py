@@ -70,11 +70,6 @@ PROFILES: dict[str, dict[str, Any]] = {
 SIZES = [(132, 132), (600, 600), (1000, 1400), (2048, 2048), (4096, 5000), (HEAD, WINDOW)]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ordinary")
-
-
 @pytest.fixture(params=PROFILES, scope="module")
 def veil(request: pytest.FixtureRequest, place: Path) -> Veil:
     return veil_of(place, **PROFILES[request.param])

@@ -28,13 +28,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "project.key"
-    dcmveil.write_key(path, KEY)
-    return path
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "folder"
     path.mkdir()
