@@ -1,7 +1,8 @@
 """One way to run the command for all tests of it: a real process, real pipes, real files.
 
-`run` starts the installed program. `run_forked` calls main(arguments) in a fork of a process that
-has it loaded, with the same three descriptors: ten times as fast, for tests that need many runs.
+`run` starts the installed program, `shell` a line of shell that has it. `run_forked` calls
+main(arguments) in a fork of a process that has it loaded, with the same three descriptors: ten
+times as fast, for tests that need many runs.
 """
 
 from __future__ import annotations
@@ -91,6 +92,20 @@ def run(
         )
     out = done.stdout if to is None else to.read_bytes() if to.is_file() else b""
     return Result(done.returncode, out, done.stderr.decode())
+
+
+def shell(script: str, key: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which `dcmveil` is the program, and has that key."""
+    folder = os.path.dirname(DCMVEIL)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", "-c", script],
+        env=environment(PATH=path, DCMVEIL_KEY_FILE=str(key)),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 # The nth call of a function of the program at which it dies: module, class or "", function, n.

@@ -4,7 +4,7 @@ Tested elsewhere already:
 * UN of undefined length, private tags of unknown VR, odd lengths, encapsulated icons, character
   sets that lie: test_oracle, test_hiding_places, test_safe_private, test_icons, test_dates.
 * kept by private creator: test_safe_private; UIDs of runs and hosts: test_keys, test_keyed_runs.
-* standard input and output: test_cli; dummies valid for the VR: test_values.
+* standard input and output: test_cli, test_cli_ends; dummies valid for the VR: test_values.
 * all real files of pydicom, byte by byte: test_copy, test_patch, test_oracle_corpus.
 """
 
