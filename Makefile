@@ -18,7 +18,7 @@ ASAN = $(shell $(CC) -print-file-name=libasan.so)
 # sanitizers find nothing and take ten times as long.
 SANITIZE_TESTS ?= $(wildcard $(addsuffix .py, $(addprefix tests/test_, \
 	faults splits rules values core machine plain reuse properties hiding_places icons ordinary \
-	system keyed keys)))
+	not_ordinary changing_files system keyed keys)))
 
 .PHONY: help demo test canaries lint types kill-loop bench bench-quick instructions sanitize fuzz \
 	coverage wheel clean

@@ -19,6 +19,8 @@ EXPLICIT_LE = "1.2.840.10008.1.2.1"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+# how an encapsulated document begins that names a patient
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<</Author(DOE^JANE)>>"
 
 _ALL = "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN"
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"  # in explicit VR, a length of 4 bytes

@@ -17,7 +17,7 @@ from dcmveil.faces.system import OpenFiles
 from dcmveil.trees import StopFlag
 from dcmveil.trees.record import Counts
 from folders import KEY, EnoughError, instance, write
-from test_ordinary import not_ordinary
+from made_files import not_ordinary
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_stays_open")
 ACTS = pytest.mark.parametrize("act", ["plan", "copy"])

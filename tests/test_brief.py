@@ -26,9 +26,9 @@ from dcmveil.trees.run import run as run_tree
 from dcmveil.trees.walk import walk
 from faces import run_forked
 from folders import KEY, expected, instance, instances, leftovers, read, write
+from made_files import MADE, not_ordinary
 from test_counts import site
 from test_faults import FAULTS, NOTES
-from test_ordinary import MADE, not_ordinary
 
 JOBS = pytest.mark.parametrize("jobs", [1, 2])
 LEAKS = pytest.mark.usefixtures("no_descriptor_stays_open")

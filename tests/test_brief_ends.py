@@ -19,9 +19,9 @@ from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.patching import MOVED
 from dcmveil.trees.run import run as run_tree
 from folders import KEY, EnoughError, Meddler, instance, leftovers, read, records, write
+from made_files import MADE
 from test_brief import JOBS, LEAKS, LOOKS, check_said, in_turn, ran
 from test_counts import site
-from test_ordinary import MADE
 from test_records import files_of_at_most
 from test_reports import without_seconds
 

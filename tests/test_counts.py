@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from both_ways import PROFILES, veil_of
 from build import EXPLICIT_LE, JPEG_BASELINE, E, part10
 from dcmveil import Report, Veil, core
 from dcmveil.faces import patch
@@ -17,7 +18,6 @@ from dcmveil.faces.files import KernelCopy
 from dcmveil.faces.ordinary import Ordinary
 from dcmveil.faces.records import first_of
 from dcmveil.trees.record import Counts, _counts_of, _warnings_of
-from test_ordinary import PROFILES, veil_of
 
 ROOT = "1.2.826.0.1.3680043.9.7.20240229"
 STRAY = b"\xfe\xff\x0d\xe0" + bytes(4)  # a delimiter of an item

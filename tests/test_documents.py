@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build import PDF
 from dcmveil.documents import FIRST_BYTES, Fill, blank_document
 
-PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<</Author(DOE^JANE)>>"
 CDA = b'<?xml version="1.0"?>\n<ClinicalDocument xmlns="urn:hl7-org:v3"><id/>'
 ASCII_STL = b"solid DOE_JANE_femur\n  facet normal 0 0 1\n"
 OBJ = b"# DOE^JANE\n\nmtllib doe.mtl\nv 1 2 3\n"

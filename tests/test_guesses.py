@@ -16,9 +16,9 @@ from build import EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, E, Item, part10, samp
 from dcmveil.faces.files import KernelCopy
 from dcmveil.faces.ordinary import Ordinary
 from dcmveil.trees.record import Counts
+from made_files import MADE, not_ordinary
 from test_counts import site
 from test_faults import FAULTS, NOTES
-from test_ordinary import MADE, not_ordinary
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 VOICE = "1.2.840.10008.5.1.4.1.1.9.4.1"
