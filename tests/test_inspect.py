@@ -17,7 +17,6 @@ import pytest
 
 import corpus
 import dcmveil
-import oracle
 from build import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, E, Fragments, Item, part10
 from build import sample as small_image
 from dcmveil import core
@@ -26,6 +25,7 @@ from dcmveil.inspect import PART, Edit, edits
 from dcmveil.profile import Draft, Row, load
 from dcmveil.reasons import Reasons
 from faces import SECONDS
+from oracle_parse import parse
 
 KEY = bytes(range(32))
 FILES = corpus.files()
@@ -73,7 +73,7 @@ def test_the_plan_is_what_a_run_does_on_every_corpus_file(
                 list(of.plan(path))
             assert refusal == str(planned.value), name
             continue
-        plain, wanted = oracle.parse(data).data, oracle.parse(new).data  # inflated
+        plain, wanted = parse(data).data, parse(new).data  # inflated
         assert applied(plain, of.plan(path)) == wanted, name
         if data[128:132] == b"DICM":
             assert list(of.plan(new)) == [], name
@@ -92,7 +92,7 @@ def test_every_element_that_pydicom_sees_is_listed() -> None:
             for edit in mine
             if edit.part == 0 and edit.tag is not None
         )
-        assert seen == Counter((node.path, node.tag) for node in oracle.parse(data).nodes), name
+        assert seen == Counter((node.path, node.tag) for node in parse(data).nodes), name
         places = [edit.offset for edit in mine]
         assert places == sorted(places), name
 
@@ -374,7 +374,7 @@ def test_deflated_bulk_is_inflated_and_not_taken_for_the_bytes_of_the_file() -> 
     ]
     data = part10([*elements, E(0xFFFCFFFC, "OB", b"CANARY")], DEFLATED[0])
     of = veil()
-    plain, wanted = oracle.parse(data).data, oracle.parse(of.bytes(data)).data
+    plain, wanted = parse(data).data, parse(of.bytes(data)).data
     plan = list(of.plan(data))
     assert applied(plain, plan) == wanted
     assert plan[-1].offset == len(plain) - len("CANARY")

@@ -21,9 +21,9 @@ import pytest
 
 import corpus
 import dcmveil
-import oracle
 from build import E, Item, part10
 from expectations import FULL, KEY, MODIFIED, OPTIONS, Setting
+from oracle_parse import parse
 
 FILES = [path for _, path in corpus.files()]
 SETTINGS = [
@@ -126,7 +126,7 @@ def test_another_key_gives_other_bytes() -> None:
 def dates_of(data: bytes) -> dict[str, str]:
     """path -> date of every DA, and of every DT as far as its day."""
     found = {}
-    for node in oracle.parse(data).leaves:
+    for node in parse(data).leaves:
         if node.vr in ("DA", "DT"):
             value = node.value.rstrip(b" \0").decode("latin-1")
             if re.fullmatch(r"\d{8}(\d{6}(\.\d+)?)?", value):
@@ -157,7 +157,7 @@ def test_intervals_within_a_patient_are_kept_across_files(setting: Setting) -> N
             new = veil.bytes(data)
         except dcmveil.DicomError:
             continue
-        patient = next((n.value for n in oracle.parse(data).leaves if n.path == "(0010,0020)"), b"")
+        patient = next((n.value for n in parse(data).leaves if n.path == "(0010,0020)"), b"")
         patient = patient.strip(b" \0")
         after = dates_of(new)
         for name, old in dates_of(data).items():

@@ -28,11 +28,13 @@ from build import (
     part10,
     sample_elements,
 )
+from oracle_parse import parse
+from oracle_rules import TEXT, Rules
 
 SYNTAX = {"explicit-le": EXPLICIT_LE, "implicit-le": IMPLICIT_LE, "explicit-be": EXPLICIT_BE}
 FORMS = [(encoding, undefined) for encoding in SYNTAX for undefined in (False, True)]
 SPACES, NULS = b" ", b"\0"
-RULES = oracle.Rules(
+RULES = Rules(
     decisions={
         "(0002,0016)": "blank",
         "(0002,0013)": "set:VEIL_1_0",
@@ -98,7 +100,7 @@ def honest(
             new.value = toy_uid(e.value).ljust(size, NULS)  # type: ignore[arg-type]
         elif dropped or e.tag in BLANK or e.tag >> 16 & 1:
             typed = encoding != "implicit-le" or not e.tag >> 16 & 1  # nothing tells its VR
-            pad = SPACES if typed and e.vr in oracle.TEXT and e.vr != "UI" else NULS
+            pad = SPACES if typed and e.vr in TEXT and e.vr != "UI" else NULS
             new.value = b"".ljust(size, pad)
             if dropped and e.vr == "IS":
                 new.value = b"0".ljust(size)
@@ -279,7 +281,7 @@ def test_a_fault_is_found_in_each_encoding(encoding: str, undefined: bool) -> No
 def test_every_value_is_judged(encoding: str, undefined: bool) -> None:
     """Put any changed value back, or change any kept one by one bit: each time it is found."""
     before, after = pair(encoding, undefined)
-    nodes = [node for node in oracle.parse(before).leaves if node.value]
+    nodes = [node for node in parse(before).leaves if node.value]
     assert len(nodes) > 80
     for node in nodes:
         end = node.offset + len(node.value)
@@ -341,8 +343,8 @@ def test_bytes_after_the_last_element_are_found() -> None:
 
 def test_bytes_after_a_deflate_stream_are_found() -> None:
     before, after = pair(DEFLATED[0])
-    body = oracle.parse(after).data[oracle.parse(after).data.index(b"\x08\0\x05\0CS") :]
-    before, after = (file[: len(file) - len(oracle.parse(file).unused)] for file in (before, after))
+    body = parse(after).data[parse(after).data.index(b"\x08\0\x05\0CS") :]
+    before, after = (file[: len(file) - len(parse(file).unused)] for file in (before, after))
     good, bad = struct.pack("<2I", zlib.crc32(body), len(body)), b"DOE^JANE"
     assert judge(before + bad, after + good) == []
     assert "deflate" in judge(before + bad, after + bad)[0]
