@@ -152,7 +152,7 @@ def test_intervals_within_a_patient_are_kept_across_files(setting: Setting) -> N
     for path in FILES:
         data = path.read_bytes()
         if path.name.startswith("DICOMDIR"):
-            continue  # each record has a patient of its own: see test_dicomdir.py
+            continue  # each record has a patient of its own: see test_dicomdir_patients.py
         try:
             new = veil.bytes(data)
         except dcmveil.DicomError:
