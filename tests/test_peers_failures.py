@@ -5,7 +5,7 @@ Tested elsewhere already:
   sets that lie: test_oracle, test_hiding_places, test_safe_private, test_icons, test_dates.
 * kept by private creator: test_safe_private; UIDs of runs and hosts: test_keys, test_keyed_runs.
 * standard input and output: test_cli, test_cli_ends; dummies valid for the VR: test_values.
-* all real files of pydicom, byte by byte: test_copy, test_patch, test_oracle_corpus.
+* all real files of pydicom, byte by byte: test_copy_trees, test_patch, test_oracle_corpus.
 """
 
 from __future__ import annotations
