@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from dcmveil import Veil, write_key
 
 # a failed assertion in one of these tells as much as one in a test
-pytest.register_assert_rewrite("both_ways", "samples")
+pytest.register_assert_rewrite("both_ways", "samples", "verdicts")
 
 KEY = bytes(range(32))
 
