@@ -45,6 +45,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def batches_of_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they take."""
+    for name, value in (("FIRST", 32), ("MOST", 32), ("LONG", 1e9)):
+        monkeypatch.setattr(f"dcmveil.trees.batches.{name}", value)
+
+
+@pytest.fixture
 def no_descriptor_stays_open() -> Iterator[None]:
     before = sorted(os.listdir("/proc/self/fd"))
     yield

@@ -25,6 +25,8 @@ from test_counts import site
 from test_records import files_of_at_most
 from test_reports import without_seconds
 
+pytestmark = pytest.mark.usefixtures("batches_of_32")
+
 # -- a run that is killed, or cannot write ---------------------------------------------------------
 
 # What a batch has first: notes and UIDs that count, files of one kind in a row, others in between.

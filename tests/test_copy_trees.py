@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any

@@ -10,7 +10,6 @@ import pytest
 
 from dcmveil import Veil
 from dcmveil.faces.files import TEMPORARY
-from dcmveil.trees import batches
 from dcmveil.trees.copying import CopyTask
 from dcmveil.trees.outputs import PLACES, EarlyNames, Temporaries, remove_temporaries
 from dcmveil.trees.record import Results
@@ -34,14 +33,7 @@ def twice(count: int) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long they take."""
-    for name, value in (("FIRST", BATCH), ("MOST", BATCH), ("LONG", 1e9)):
-        monkeypatch.setattr(batches, name, value)
-
-
-@pytest.fixture
-def late_batches(monkeypatch: pytest.MonkeyPatch, same_batches: None) -> set[bytes]:
+def late_batches(monkeypatch: pytest.MonkeyPatch, batches_of_32: None) -> set[bytes]:
     """Those that begin with such a file wait, so that others are named before."""
     late: set[bytes] = set()
     work = CopyTask.__call__
