@@ -80,9 +80,10 @@ ARROWS_OF_COMPILED = {
     "keyed": {"digits", "keys", "errors"},
     # faces are for I/O, so they may call the system
     "faces.ordinary": {
-        "faces.records", "faces.system", "keyed", "core", "rules", "state", "spans", "errors",
-        "report",
+        "faces.output", "faces.records", "faces.system", "keyed", "core", "rules", "state", "spans",
+        "errors", "report",
     },
+    "faces.output": {"faces.system"},
     "faces.pipes": {"faces.stream"},
     "faces.records": {"faces.system", "spans", "wire"},
     "faces.system": {"errors"},

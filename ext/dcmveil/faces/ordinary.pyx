@@ -12,19 +12,18 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
-from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, open as c_open
 from posix.stat cimport fstat, struct_stat
-from posix.unistd cimport SEEK_SET, close as c_close, lseek, unlink
+from posix.unistd cimport close as c_close, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.keyed cimport RunMark, Text, UidCounts, UidMapper, named
 from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
+from dcmveil.faces.output cimport Output, copy_to, write_to
 from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    O_NOFOLLOW, Opened, OpenFiles, SharedFlag, changed_ns, copy_range, now_us, path_of, read_at,
-    write_on
+    Opened, OpenFiles, SharedFlag, changed_ns, now_us, path_of, read_at
 )
 
 from dcmveil.errors import DicomError
@@ -42,11 +41,6 @@ cdef extern from *:
 
 cdef enum:
     NOT_ORDINARY = -2           # beside what step() of the core says
-
-cdef struct Output:
-    int file                    # -1: not open yet
-    const char *path            # of a new file; NULL: it is open
-
 
 cdef class Ordinary:
     """For the files of one run, one after the other.
@@ -259,15 +253,15 @@ cdef class Ordinary:
                 settled = self._settled()
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
-                    if not self._copy_range(src, output, kernel, start, m.base):
+                    if not copy_to(output, src, kernel, start, m.base):
                         return False
-                    if not self._write(output, settled):
+                    if not write_to(output, self.window, settled):
                         return False    # the other way will fail too, and say why
                     start = end
                 if status == _m.SKIP:
                     end += m.skip
                 if end - start >= COPY_LEAST or status == _m.DONE:
-                    if not self._copy_range(src, output, kernel, start, end):
+                    if not copy_to(output, src, kernel, start, end):
                         return False
                     start = end
                 if status == _m.DONE:
@@ -332,32 +326,6 @@ cdef class Ordinary:
         report.uids = named(&self.uid_counts)
         report.transfer_syntax = self.syntax
         return report
-
-    cdef bint _write(self, Output *output, size_t n) except -1:
-        """Whether the first n bytes of the window went to the end of the output."""
-        cdef bint done
-        with nogil:
-            done = _is_open(output) and write_on(output.file, self.window, n) == 0
-        return done
-
-    cdef bint _copy_range(
-        self, int src, Output *output, kernel, uint64_t start, uint64_t end
-    ) except -1:
-        """Whether all of it went to the end of the output."""
-        cdef int64_t done
-        if start == end:
-            return True
-        if not _is_open(output) or lseek(src, start, SEEK_SET) < 0:
-            return False
-        while start < end:
-            with nogil:
-                done = copy_range(src, output.file, start, end - start)
-            if done < 0:
-                done = kernel(src, output.file, end - start)
-            if done == 0:
-                return False
-            start += done
-        return True
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -592,12 +560,3 @@ cdef Opened *_next_of(
         return NULL
     one = files.at(len(made))
     return one if one.file >= 0 else NULL
-
-
-cdef bint _is_open(Output *output) noexcept nogil:
-    """Made where there was none."""
-    if output.file < 0:
-        output.file = c_open(
-            output.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666
-        )
-    return output.file >= 0
