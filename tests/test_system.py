@@ -406,10 +406,16 @@ def test_advice_of_long_stretches(tmp_path: Path, ahead: int) -> None:
         path = Path(folder) / "a"
         path.write_bytes(bytes(300_000))
         assert times_advised(advice, folder, ahead) == (ahead <= 1 << 16)
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        assert times_advised(advice, folder, ahead) == 1
+        # the kernel keeps a page that somebody still holds, whatever it is told
+        assert any(advised_once_dropped(path, advice, ahead) for _ in range(50))
+
+
+def advised_once_dropped(path: Path, advice: Path, ahead: int) -> bool:
+    """Whether one file was, when its pages were to be dropped from memory right before."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return times_advised(advice, str(path.parent), ahead) == 1
 
 
 _CLOSE = """
