@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 import inputs
-from contest import GIB, default_folders, empty, told_ratio, workplace, write_files
+from contest import GIB, clear, default_folders, told_ratio, workplace, write_files
 from peers import files_in
 from trees import Contest, contestants, times
 
@@ -72,7 +72,7 @@ def measure(folder: Path, *, quick: bool, rounds: int = 3) -> dict[str, Any]:
                 "bytes": sum(path.stat().st_size for path in files),
                 "tools": tools,
             }
-            empty(source)
+            clear(source)
     return found
 
 

@@ -26,6 +26,7 @@ import pydicom
 BIN = Path(sys.executable).parent
 PYTHON, DCMVEIL = str(BIN / "python"), str(BIN / "dcmveil")
 GIB = 1 << 30
+MEMORY = Path("/dev/shm")  # a file system in it, where the system has one
 T = TypeVar("T")
 
 
@@ -73,8 +74,7 @@ def default_cpus() -> str:
 
 def default_folder() -> Path:
     """In memory, so that no disk is measured."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else Path(tempfile.gettempdir())
+    return MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
 
 
 def default_folders() -> list[Path]:
@@ -112,16 +112,14 @@ def on_one_processor() -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def empty(place: Path) -> None:
-    # Not shutil.rmtree: it takes longer than what is measured.
-    subprocess.run(["rm", "-rf", place], check=True)
-
-
-def set_aside(place: Path) -> None:
-    """Out of the way until all is removed, its files empty. On a disk, since ext4 passes over each
-    inode that was removed within a minute when it makes a new one: half of the time of a copy,
-    which nobody has who did not remove a copy just before."""
-    if place.exists():
+def clear(place: Path) -> None:
+    """Nothing is in the way there any more. On a disk it is set aside, its files empty, until all
+    is removed: ext4 passes over each inode that was removed within a minute when it makes a new
+    one, which would be half of the time of a copy, and nobody's who has not just removed one."""
+    if MEMORY in place.parents:
+        # not shutil.rmtree: it takes longer than what is measured
+        subprocess.run(["rm", "-rf", place], check=True)
+    elif place.exists():
         shorten = ["find", place, "-type", "f", "-exec", "truncate", "-s", "0", "{}", "+"]
         subprocess.run(shorten, check=True)
         place.rename(tempfile.mkdtemp(dir=place.parent))

@@ -29,10 +29,10 @@ from contest import (
     Runner,
     cell,
     changed,
+    clear,
     default_cpus,
     default_folder,
     default_folders,
-    empty,
     in_turns,
     on_one_processor,
     ratios,
@@ -172,7 +172,7 @@ def peers(key: Path, source: Path, work: Path, cpus: str, rounds: int) -> dict[s
 
     def once(name: str) -> Counted:
         in_place, command = commands[name]
-        empty(work)
+        clear(work)
         if in_place:
             subprocess.run(["cp", "-r", source, work], check=True)
         found = runner.counted(command(source, work))
@@ -184,7 +184,7 @@ def peers(key: Path, source: Path, work: Path, cpus: str, rounds: int) -> dict[s
         return found
 
     taken = in_turns(list(commands), once, rounds, warm=False)
-    empty(work)
+    clear(work)
     return {
         name: {
             "in_place": commands[name][0],

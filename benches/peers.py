@@ -30,9 +30,9 @@ from contest import (
     Runner,
     changed,
     changes,
+    clear,
     default_cpus,
     default_folder,
-    empty,
     in_turns,
     ratios,
     told_ratio,
@@ -124,7 +124,7 @@ class Contest:
         taken = in_turns(quick, self._once, QUICK_TURNS * rounds)
         told = {name: self._told(name, taken) for name in quick}
         taken = in_turns([*slow, *OURS], self._once, rounds)
-        empty(self._work)
+        clear(self._work)
         return told | {name: self._told(name, taken) for name in slow}
 
     def _same_edits(self) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Contest:
     def _once(self, name: str) -> float:
         """Seconds a file."""
         src, in_place, command = self.commands[name]
-        empty(self._work)
+        clear(self._work)
         if in_place:
             subprocess.run(["cp", "-r", src, self._work], check=True)
         seconds = self._runner.seconds(command(src, self._work))[0]
@@ -213,7 +213,7 @@ def measure(folder: Path, cpus: str, *, quick: bool, rounds: int | None = None) 
             tools = Contest(runner, place, files, floor).run(rounds or (1 if quick else 5))
             result[name] = {"bytes": len(files.data), "tools": tools}
             for made in files.count:
-                empty(made)
+                clear(made)
     return result
 
 

@@ -25,8 +25,8 @@ import peer_runs
 from contest import (
     GIB,
     changed,
+    clear,
     default_folder,
-    empty,
     in_turns,
     on_one_processor,
     ratios,
@@ -85,7 +85,7 @@ def point(source: Path, work: Path, commands: dict[str, Way], rounds: int) -> di
 
     def once(name: str) -> float:
         src = few if name == "pydicom" else source
-        empty(work)
+        clear(work)
         work.mkdir()
         if name in IN_PLACE:
             _cp(src, work)
@@ -103,7 +103,7 @@ def point(source: Path, work: Path, commands: dict[str, Way], rounds: int) -> di
     with on_one_processor():
         taken = in_turns(list(commands), once, rounds)
     for folder in (work, few):
-        empty(folder)
+        clear(folder)
     return {
         name: {"seconds": median(each), "least": min(each), **ratios(each, taken["cp"])}
         for name, each in taken.items()
@@ -122,7 +122,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
                 size = inputs.write_native(source / f"{number}.dcm", about, number)
             tools = point(source, work, ours(veil), 2 if quick else 5)
             found["sizes"].append({"bytes": size, "files": count, "tools": tools})
-            empty(source)
+            clear(source)
         for about, count in elements:
             data = inputs.contours(about)
             write_files(place / "made", data, count)
@@ -132,7 +132,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
             found["elements"].append(
                 {"elements": report.elements, "bytes": len(data), "files": count, "tools": tools}
             )
-            empty(source)
+            clear(source)
     return found
 
 

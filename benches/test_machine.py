@@ -119,6 +119,7 @@ def test_core(benchmark: BenchmarkFixture, veil: dcmveil.Veil, name: str, size: 
         return (rewriter, memoryview(bytearray(data)), size), {}
 
     benchmark.pedantic(walk, setup=fresh, rounds=30)
+    assert rewriter.position == len(data)
     _note_rates(benchmark, rewriter.elements, len(data))
 
 
@@ -179,7 +180,7 @@ def memory() -> Iterator[Path]:
 
 def test_veil(benchmark: BenchmarkFixture) -> None:
     """Making a veil: tables read, rules frozen. A pipe does this once for each file."""
-    benchmark(lambda: dcmveil.Veil(key=KEY))
+    assert benchmark(lambda: dcmveil.Veil(key=KEY)).profile.name == "basic"
 
 
 @pytest.mark.parametrize("name", ["mr", "ct-small"])

@@ -26,13 +26,12 @@ from contest import (
     DCMVEIL,
     PYTHON,
     changed,
+    clear,
     default_folder,
     default_folders,
-    empty,
     environment,
     in_turns,
     ratios,
-    set_aside,
     summary,
     told_ratio,
     workplace,
@@ -64,26 +63,18 @@ def contestants(jobs: tuple[int, ...] = JOBS) -> dict[str, Command]:
 class Contest:
     """Contestants over one source, in one folder."""
 
-    def __init__(
-        self,
-        key: Path,
-        source: Path,
-        work: Path,
-        commands: dict[str, Command],
-        clear: Callable[[Path], None] = empty,
-    ) -> None:
+    def __init__(self, key: Path, source: Path, work: Path, commands: dict[str, Command]) -> None:
         self._environment = environment(key)
         self._source = source
         self._work = work
         self._commands = commands
-        self._clear = clear
         self._count = sum(1 for _ in files_in(source))
         self._first = min(files_in(source))
         self.peak: dict[str, int] = {}
 
     def run(self, rounds: int, warm: bool = True) -> dict[str, dict[str, float]]:
         taken = in_turns(list(self._commands), self._once, rounds, warm=warm)
-        self._clear(self._work)
+        clear(self._work)
         found = summary(taken, "cp -r")
         for name, one in found.items():
             one["peak_rss"] = self.peak[name]
@@ -99,7 +90,7 @@ class Contest:
 
     def _once(self, name: str) -> tuple[float, float]:
         in_place, command = self._commands[name]
-        self._clear(self._work)
+        clear(self._work)
         if in_place:
             subprocess.run(["cp", "-r", self._source, self._work], check=True)
         self._prepare()
@@ -195,8 +186,7 @@ def measure(
                     continue
                 source = place / name
                 write_files(source, data, count)
-                clear = empty if folder == default_folder() else set_aside
-                contest = Contest(key, source, place / "work", contestants(), clear)
+                contest = Contest(key, source, place / "work", contestants())
                 one["trees"][name] = {
                     "files": count,
                     "bytes": len(data),
