@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from build import E, part10
 from dcmveil import Veil
 from dcmveil.faces.files import KernelCopy
 from dcmveil.faces.journal import Journal, _records
 from dcmveil.faces.names import Names
-from dcmveil.faces.system import OpenFiles
+from dcmveil.faces.system import OpenFiles, TemporaryPaths
 from dcmveil.trees import StopFlag
 from dcmveil.trees.record import Counts
 from folders import KEY, EnoughError, instance, write
@@ -41,6 +45,7 @@ class Batch:
         self.names: Any = Names(key=KEY, keep=True)
         self.kernel: Callable[[int, int, int], int] = KernelCopy().bulk
         self.finish: Callable[[int, int], None] | None = None
+        self.temporaries = TemporaryPaths(os.fsencode(self.out))
         self.stop = StopFlag()
         self.made: list[Any] = []
         self.batch = [(name.encode(), "") for name in files]
@@ -48,6 +53,7 @@ class Batch:
 
     def close(self) -> None:
         self.open.close()
+        self.temporaries.close()
         self.journal.close()
 
     def pass_on(self, *most: int) -> None:
@@ -58,21 +64,20 @@ class Batch:
             )
         else:
             ordinary.copy_batch(
-                self.open, self.batch, self.temporary_of, self.names, self.kernel, self.finish,
+                self.open, self.batch, self.temporaries, self.names, self.kernel, self.finish,
                 self.counts, self.stop, self.made, *most,
             )  # fmt: skip
-
-    def temporary_of(self, relative: bytes) -> bytes:
-        return os.fsencode(self.out) + b"/" + relative + b".tmp"
 
     def check(self, *names: str) -> None:
         """These were done, and nothing was left of others."""
         assert [relative.decode() for relative, *_ in self.made] == list(names)
         if self.act == "copy":
-            assert sorted(os.listdir(self.out)) == sorted(f"{name}.tmp" for name in names)
-            for name, (_, temporary, output, size, warnings) in zip(names, self.made, strict=True):
-                assert temporary == self.temporary_of(name.encode())
-                new = Path(os.fsdecode(temporary)).read_bytes()
+            made = [Path(os.fsdecode(temporary)) for _, temporary, *_ in self.made]
+            assert sorted(made) == sorted(self.out.iterdir())
+            for name, path, (*_, output, size, warnings) in zip(
+                names, made, self.made, strict=True
+            ):
+                new = path.read_bytes()
                 assert new == self.veil.bytes(self.files[name])
                 assert (output, size, warnings) == (name.encode(), len(new), None)
             return
@@ -198,12 +203,17 @@ def test_an_error_while_it_is_copied(batch_of: Make, what: str) -> None:
     files = {"1": GOOD["2"], "2": instance(7, pixels=bytes(LONG)), "3": GOOD["4"]}
     batch = batch_of(files, "copy")
 
+    calls: list[object] = []
+
     def enough(*_: object) -> int:
-        if len(batch.made) == 1:
+        calls.append(_)
+        if what == "kernel" or len(calls) == 2:
             raise EnoughError
         return 0
 
     class NoNames:
+        def around_instance(self, report: Any) -> None: ...
+
         def name(self, report: Any, relative: bytes) -> bytes:
             enough()
             return relative
@@ -217,6 +227,111 @@ def test_an_error_while_it_is_copied(batch_of: Make, what: str) -> None:
     with pytest.raises(EnoughError):
         batch.pass_on()
     batch.check("1")
+
+
+def long(number: int, size: int = 600 << 10) -> bytes:
+    """A file with bulk of its own, and with padding behind that."""
+    pixels = random.Random(number).randbytes(size)
+    return instance(number, pixels=pixels, more=[E(0xFFFCFFFC, "OB", b"secret")])
+
+
+_KEPT = [(0x00281201, "OW"), (0x00660016, "OF"), (0x7FE00008, "OF")]
+_BLANKED = [0x00321032, 0x00700084]  # which stand between them
+
+
+def test_bulk_of_many_files(batch_of: Make) -> None:
+    """More of them than are copied together, short ones between them, one longer than is put off,
+    and one with more pieces than are."""
+    files = {f"{i:02}": long(i) if i % 3 else instance(i) for i in range(40)}
+    files["20"] = long(20, 5 << 20)
+    parts = [E(tag, vr, bytes([i]) * (300 << 10)) for i, (tag, vr) in enumerate(_KEPT)]
+    files["21"] = instance(21, more=[*parts, *(E(tag, "PN", "DOE^J") for tag in _BLANKED)])
+    batch = batch_of(files, "copy")
+    batch.pass_on()
+    batch.check(*files)
+
+
+@pytest.mark.parametrize("at", [0, 1, 20])
+def test_bulk_that_is_gone_when_its_turn_comes(batch_of: Make, at: int) -> None:
+    """Its header was read and written by then. It is not made, nor are those behind it that were
+    begun; it and they are left to the other way, which says what became of them."""
+    files = {f"{i:02}": long(i) for i in range(24)}
+    batch = batch_of(files, "copy")
+
+    class CuttingNames:
+        def around_instance(self, report: Any) -> None: ...
+
+        def name(self, report: Any, relative: bytes) -> bytes:
+            os.truncate(batch.place / "in" / f"{at:02}", 100 << 10)
+            return relative
+
+    batch.names = CuttingNames()
+    batch.pass_on()
+    batch.check(*list(files)[:at])
+    batch.pass_on()
+    batch.check(*list(files)[:at])
+
+
+@pytest.mark.parametrize("at", [0, 5, 15, 16, 23])
+def test_an_output_that_is_refused_when_it_is_whole(batch_of: Make, at: int) -> None:
+    files = {f"{i:02}": long(i) for i in range(24)}
+    batch = batch_of(files, "copy")
+    seen: list[int] = []
+
+    def refuse(src: int, dst: int) -> None:
+        assert os.fstat(src).st_size == os.fstat(dst).st_size
+        seen.append(dst)
+        if len(seen) == at + 1:
+            raise EnoughError
+
+    batch.finish = refuse
+    with pytest.raises(EnoughError):
+        batch.pass_on()
+    batch.check(*list(files)[:at])
+
+
+def test_few_descriptors(batch_of: Make) -> None:
+    """Those that are open together are no more than the system allows: the rest is left."""
+    files = {f"{i:02}": long(i) for i in range(12)}
+    batch = batch_of(files, "copy")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    held = [os.dup(0) for _ in range(taken)]  # whatever was free below it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 5, limits[1]))
+    try:
+        batch.pass_on()
+        batch.check(*list(files)[: len(batch.made)])
+        assert len(batch.made) == 4
+        while len(batch.made) < 12:
+            batch.pass_on(4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for file in held:
+            os.close(file)
+    batch.check(*files)
+
+
+@pytest.mark.parametrize("template", [
+    None, "{PatientID}/{SOPInstanceUID}", "x{SOPInstanceUID}-{SeriesInstanceUID}", "{Mac}/a",
+    "{SOPInstanceUID}/b", "{SOPInstanceUID}{SOPInstanceUID}", "{PatientID}{SOPInstanceUID}{Mac}",
+    "c", "{StudyInstanceUID}/d", "y" * 200 + "{SOPInstanceUID}",
+])  # fmt: skip
+def test_names_of_a_batch(batch_of: Make, template: str | None) -> None:
+    """As they are for one file after the other."""
+    files = {
+        f"{i}": instance(i, study=i // 6, series=i // 3 % 2, patient=f"P{i // 6}")
+        for i in range(18)
+    }
+    files["no UID"] = part10([E(0x00080060, "CS", "MR"), E(0x00100020, "LO", "P9")])
+    files["again"] = instance(1, study=0, series=0, patient="P0")
+    batch = batch_of(files, "copy")
+    batch.names = Names(template, key=KEY)
+    batch.pass_on()
+    assert len(batch.made) == len(files)
+    names = Names(template, key=KEY)
+    for (name, data), (_, _, made, *_) in zip(files.items(), batch.made, strict=True):
+        report = batch.veil.stream(io.BytesIO(data), io.BytesIO())
+        assert made == names.name(report, name.encode())
 
 
 def test_what_is_done_once_a_copy_is_written(batch_of: Make) -> None:
@@ -236,7 +351,7 @@ def test_what_is_done_once_a_copy_is_written(batch_of: Make) -> None:
 def test_a_temporary_name_that_is_taken(batch_of: Make, what: str) -> None:
     """By what a kill has left: it is left to the other way, which takes it away."""
     batch = batch_of(GOOD, "copy")
-    taken = batch.out / "4.tmp"
+    taken = batch.out / "2.tmp"
     if what == "a file":
         taken.write_bytes(b"half of")
     elif what == "a link":

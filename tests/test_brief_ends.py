@@ -14,7 +14,7 @@ from build import E
 from dcmveil import Veil
 from dcmveil.faces.journal import FOLDER
 from dcmveil.faces.records import Targets, carry_out
-from dcmveil.faces.system import rename_batch
+from dcmveil.faces.system import TemporaryPaths, rename_batch
 from dcmveil.trees import Options, StopFlag
 from dcmveil.trees.patching import MOVED
 from dcmveil.trees.run import run as run_tree
@@ -289,11 +289,11 @@ def test_a_run_that_is_interrupted_while_outputs_get_names(
     root, target = write(tmp_path / "in", files), tmp_path / "out"
     calls = []
 
-    def rename_some(folder: bytes, batch: list[Any]) -> list[int]:
+    def rename_some(folder: bytes, batch: list[Any], temporaries: TemporaryPaths) -> list[int]:
         calls.append(batch)
         if len(calls) == count:
             interrupt()
-        return rename_batch(folder, batch)
+        return rename_batch(folder, batch, temporaries)
 
     monkeypatch.setattr("dcmveil.trees.outputs.rename_batch", rename_some)
     with pytest.raises(KeyboardInterrupt):

@@ -10,6 +10,7 @@ import pytest
 
 from dcmveil import Veil
 from dcmveil.faces.files import TEMPORARY
+from dcmveil.faces.system import TemporaryPaths
 from dcmveil.trees.copying import CopyTask
 from dcmveil.trees.outputs import PLACES, EarlyNames, Temporaries, remove_temporaries
 from dcmveil.trees.record import Results
@@ -161,7 +162,7 @@ def test_early_names_of_a_batch(tmp_path: Path) -> None:
         Path(os.fsdecode(path)).write_bytes(path)
     results = Results()
     results.made = [(b"in", path, name, 1, None) for path, name in zip(paths, names, strict=True)]
-    early = EarlyNames(os.fsencode(target))
+    early = EarlyNames(os.fsencode(target), TemporaryPaths(os.fsencode(place)))
     early.give(results)
     assert results.waiting == {0, 3}
     assert (target / "b" / "c" / "two").read_bytes() == paths[2]

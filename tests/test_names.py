@@ -81,6 +81,43 @@ def test_any_value_gives_a_safe_path(a: str, b: str, c: str, d: str, relative: b
     assert second.endswith(b".dcm")
 
 
+_FIELDS = ["{PatientID}", "{StudyInstanceUID}", "{SeriesInstanceUID}", "{SOPInstanceUID}", "{Mac}"]
+_COMPONENTS = st.lists(
+    st.one_of(st.sampled_from(_FIELDS), st.sampled_from(["a", "-", "x.y", "_" * 90])), min_size=1
+).map("".join)
+_VALUES = st.one_of(
+    st.sampled_from(["", ".", "1.2", "ANON 7", "7" * 64]), st.text("a1./", max_size=80)
+)
+
+
+@given(st.lists(_COMPONENTS, min_size=1, max_size=3), st.tuples(*[_VALUES] * 3), st.data())
+def test_names_of_a_series_are_alike_around_their_uid(
+    components: list[str], shared: tuple[str, str, str], data: st.DataObject
+) -> None:
+    """Where it is said what stands around the UID, that is the name; where it is not, the name is
+    of more than that, or may be too long."""
+    names = Names("/".join(components), key=KEY)
+    around = names.around_instance(report(*shared))
+    uids = data.draw(st.lists(st.from_regex(r"[0-9][0-9.]{0,63}", fullmatch=True), min_size=2))
+    for number, uid in enumerate(uids):
+        made = names.name(report(*shared, uid), b"%d" % number)
+        if around is not None:
+            before, behind = around
+            assert before + uid.encode() + behind == made
+    varying = re.findall(r"{(SOPInstanceUID|Mac)}", "/".join(components))
+    at_the_end = "{SOPInstanceUID}" in components[-1]
+    if around is None:
+        longest = names.name(report(*shared, "8" * 64), b"")
+        assert varying != ["SOPInstanceUID"] or not at_the_end or b"8" * 64 not in longest
+    else:
+        assert varying == ["SOPInstanceUID"]
+        assert at_the_end
+
+
+def test_kept_names_have_nothing_around_a_uid() -> None:
+    assert Names(keep=True, key=KEY).around_instance(FULL) is None
+
+
 def test_long_components_stay_apart_and_keep_their_ending() -> None:
     template = "{PatientID}_{StudyInstanceUID}_{SeriesInstanceUID}_{SOPInstanceUID}.dcm"
     one, two = (name(template, report("p" * 64, "1" * 64, "2" * 64, x * 64)) for x in "34")

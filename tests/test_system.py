@@ -15,7 +15,13 @@ import pytest
 
 from dcmveil import FileError
 from dcmveil.faces.files import publish
-from dcmveil.faces.system import OpenFiles, open_regular, rename_batch, rename_new
+from dcmveil.faces.system import (
+    OpenFiles,
+    TemporaryPaths,
+    open_regular,
+    rename_batch,
+    rename_new,
+)
 from faces import environment
 from preloaded import library
 
@@ -484,7 +490,16 @@ def test_a_folder_that_cannot_be_opened(tmp_path: Path, folder: str) -> None:
 
 def test_no_files_at_all(tmp_path: Path) -> None:
     assert len(OpenFiles(os.fsencode(tmp_path) + b"/", [], os.O_RDONLY, 1 << 20)) == 0
-    assert rename_batch(os.fsencode(tmp_path) + b"/", []) == []
+    assert renamed(tmp_path, []) == []
+
+
+def renamed(target: Path, batch: list[tuple[bytes, bytes, bytes]]) -> list[int]:
+    """By way of the folder of the temporary files, which is not that of the outputs."""
+    temporaries = TemporaryPaths(os.fsencode(target.parent if target.name == "out" else target))
+    try:
+        return rename_batch(os.fsencode(target) + b"/", batch, temporaries)
+    finally:
+        temporaries.close()
 
 
 def finished(root: Path, names: list[str]) -> list[tuple[bytes, bytes, bytes]]:
@@ -507,9 +522,9 @@ def test_rename_a_batch(tmp_path: Path) -> None:
     batch = finished(tmp_path, names)
     probe = [(b"", os.fsencode(tmp_path / "probe.tmp"), b"probe")]
     (tmp_path / "probe.tmp").write_bytes(b"")
-    if rename_batch(os.fsencode(target) + b"/", probe):
+    if renamed(target, probe):
         pytest.skip("not on this file system")
-    assert rename_batch(os.fsencode(target) + b"/", batch) == [0, 3, 4, 5, 6, 8, 9]
+    assert renamed(target, batch) == [0, 3, 4, 5, 6, 8, 9]
     assert sorted(os.listdir(target)) == [
         "folder", "link", "one", "probe", "taken", "three", "two"
     ]  # fmt: skip
@@ -524,8 +539,8 @@ def test_rename_a_batch(tmp_path: Path) -> None:
     for name in left:
         assert (tmp_path / name).read_bytes().startswith(name[0].encode())
     os.unlink(batch[8][1])  # a file that is gone
-    assert rename_batch(os.fsencode(target) + b"/", batch[8:]) == [0, 1]
-    assert rename_batch(os.fsencode(target) + b"/", batch[9:]) == []
+    assert renamed(target, batch[8:]) == [0, 1]
+    assert renamed(target, batch[9:]) == []
     assert (target / "four").read_bytes() == b"9 four"
 
 
@@ -534,17 +549,18 @@ def test_a_batch_with_a_nul_in_a_name(tmp_path: Path) -> None:
     _, other, third = finished(tmp_path, ["one", "two", "three"])
     for wrong in ((b"", other[1], b"t\0wo"), (b"", other[1] + b"\0", b"two")):
         with pytest.raises(ValueError, match="null byte"):
-            rename_batch(os.fsencode(tmp_path) + b"/", [wrong, third])
+            renamed(tmp_path, [wrong, third])
     with pytest.raises(TypeError):
-        rename_batch(os.fsencode(tmp_path) + b"/", [(b"", other[1], "two")])
+        renamed(tmp_path, [(b"", other[1], "two")])  # type: ignore[list-item]
     assert sorted(os.listdir(tmp_path)) == ["0.tmp", "1.tmp", "2.tmp"]
 
 
 _BATCH = """
 import os, sys
-from dcmveil.faces.system import rename_batch
+from dcmveil.faces.system import TemporaryPaths, rename_batch
 folder, *olds = map(os.fsencode, sys.argv[1:])
-print(rename_batch(folder + b"/", [(b"", old, b"%d" % i) for i, old in enumerate(olds)]))
+batch = [(b"", old, b"%d" % i) for i, old in enumerate(olds)]
+print(rename_batch(folder + b"/", batch, TemporaryPaths(folder)))
 """
 
 

@@ -13,17 +13,18 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.stat cimport fstat, struct_stat
-from posix.unistd cimport close as c_close, unlink
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.keyed cimport RunMark, Text, UidCounts, UidMapper, named
 from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
-from dcmveil.faces.output cimport Output, copy_to, write_to
+from dcmveil.faces.output cimport (
+    Output, abandon, around_uid, begin, copy_to, end_all, write_to
+)
 from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    Opened, OpenFiles, SharedFlag, changed_ns, now_us, path_of, read_at
+    Named, Opened, OpenFiles, SharedFlag, TemporaryPaths, changed_ns, now_us, read_at
 )
 
 from dcmveil.errors import DicomError
@@ -35,6 +36,7 @@ cdef enum:
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     RECORDS_LIMIT = 1 << 20     # bytes of a journal; more goes by way of its file
+    TOGETHER = 16               # outputs whose bulk is copied together
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -94,6 +96,10 @@ cdef class Ordinary:
     cdef UidCounts like_uid_counts
     cdef dict like_answer_notes
     cdef str like_study, like_series, like_syntax
+    # of the file that was named last
+    cdef object named_by
+    cdef str named_patient, named_study, named_series
+    cdef tuple around           # its UID, in its name; None: the name is of more
 
     def __cinit__(self, engine, *, size_t gap, size_t head=32 << 10,
                   size_t window=256 << 10, uint64_t size_limit=16 << 30,
@@ -122,8 +128,10 @@ cdef class Ordinary:
     def copy(self, int src, int dst, kernel) -> bool:
         """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
         to position and returns how many. False: it is not ordinary, and dst may hold a part."""
-        cdef Output output = Output(dst, NULL)
-        return fstat(src, &self.status) == 0 and self._copy(src, &output, kernel)
+        cdef Output output
+        begin(&output, src, Named(-1, NULL), False)
+        output.file = dst
+        return fstat(src, &self.status) == 0 and self._copy(&output, kernel)
 
     def plan_batch(self, OpenFiles files, list batch, journal, counts, SharedFlag stop, list made,
                    Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
@@ -163,55 +171,69 @@ cdef class Ordinary:
                 return
             made.append((relative, b"", b"", self.size, warnings))
 
-    def copy_batch(self, OpenFiles files, list batch, temporary_of, names, kernel, finish,
-                   counts, SharedFlag stop, list made, Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
-        """copy() for the files of a batch, in the same way. temporary_of(path) is the path of the
-        output, names.name(self, path) its name; finish(src, dst) is called for what was written, if
-        it is not None. In `made` each has a Brief."""
+    def copy_batch(self, OpenFiles files, list batch, TemporaryPaths temporaries, names, kernel,
+                   finish, counts, SharedFlag stop, list made,
+                   Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
+        """copy() for the files of a batch, in the same way, into files of `temporaries`.
+        names.name(self, path) is the name of the output; finish(src, dst) is called for what was
+        written, if it is not None. In `made` each has a Brief."""
+        cdef Output[TOGETHER] outputs
+        cdef int begun = 0          # outputs that are not done: of the last of `made`
         cdef Opened *one
         cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
         cdef bint looked = bool(counts.rest)
         warnings = counts.warnings
-        while True:
-            one = _next_of(files, made, end, stop)
-            if one == NULL:
-                return
-            relative = <bytes?>batch[len(made)][0]
-            if fstat(one.file, &self.status) != 0:  # it may have grown since
-                return
-            temporary = <bytes?>temporary_of(relative)
-            if not self._copy_to(one.file, temporary, kernel, finish):
-                return
-            try:
-                if not (looked and self._is_alike()):
-                    counts.look()
-                    looked, warnings = True, counts.warnings
-                name = names.name(self, relative)
-                made.append((relative, temporary, name, self.size, warnings))
-            except BaseException:
-                unlink(path_of(temporary))
-                raise
-
-    cdef bint _copy_to(self, int src, bytes path, kernel, finish) except -1:
-        """copy() into a new file. False: it is not ordinary, or could not be written; then there is
-        no such file, unless there was one before."""
-        cdef Output output = Output(-1, path_of(path))
-        cdef bint done = False
-        cdef int failed = 0
         try:
-            done = self._copy(src, &output, kernel)
-            if done and finish is not None:
-                finish(src, output.file)
-        except BaseException:
-            done = False
-            raise
+            while True:
+                if begun == TOGETHER:
+                    if not end_all(outputs, &begun, kernel, finish, made):
+                        return
+                one = _next_of(files, made, end, stop)
+                if one == NULL:
+                    return
+                relative = <bytes?>batch[len(made)][0]
+                if fstat(one.file, &self.status) != 0:  # it may have grown since
+                    return
+                temporary = temporaries.next()
+                begin(&outputs[begun], one.file, temporaries.named(temporary), True)
+                if not self._begin_output(&outputs[begun], kernel):
+                    return
+                try:
+                    if not (looked and self._is_alike()):
+                        counts.look()
+                        looked, warnings = True, counts.warnings
+                    made.append((relative, temporary, self._name(names, relative), self.size,
+                                 warnings))
+                except BaseException:
+                    abandon(&outputs[begun])
+                    raise
+                begun += 1
         finally:
-            if output.file >= 0:
-                with nogil:
-                    failed = c_close(output.file)
-                if failed or not done:
-                    unlink(output.path)
-        return done and not failed
+            end_all(outputs, &begun, kernel, finish, made)
+
+    cdef bint _begin_output(self, Output *output, kernel) except -1:
+        """copy() into a new file, but for what is put off. False: it is not ordinary, or could not be
+        written; then there is no such file, unless there was one before."""
+        cdef bint done = False
+        try:
+            done = self._copy(output, kernel)
+        finally:
+            if not done:
+                abandon(output)
+        return done
+
+    cdef bytes _name(self, names, bytes relative):
+        """names.name(self, relative), most of which is the same for all files of a series."""
+        cdef bytes name = None
+        if (names is not self.named_by or self.study is not self.named_study
+                or self.series is not self.named_series
+                or self.patient_id is not self.named_patient):
+            self.around = names.around_instance(self)
+            self.named_by, self.named_patient = names, self.patient_id
+            self.named_study, self.named_series = self.study, self.series
+        if self.around is not None:
+            name = around_uid(<bytes?>self.around[0], self.instance, <bytes?>self.around[1])
+        return names.name(self, relative) if name is None else name
 
     cdef bint _plan(self, int file, bytes relative, bytearray records) except -1:
         cdef Py_ssize_t most = PyByteArray_GET_SIZE(records) + RECORDS_LIMIT
@@ -238,7 +260,7 @@ cdef class Ordinary:
         except DicomError:
             return False
 
-    cdef bint _copy(self, int src, Output *output, kernel) except -1:
+    cdef bint _copy(self, Output *output, kernel) except -1:
         """What stays as it is goes through the kernel in long pieces: bulk, and the headers between
         the fragments of encapsulated pixel data, which lie at the same place in the output."""
         cdef Machine *m = self.rewriter.machine
@@ -246,22 +268,22 @@ cdef class Ordinary:
         cdef size_t settled
         cdef int status
         try:
-            status = self._begin(src)
+            status = self._begin(output.src)
             if status == NOT_ORDINARY:
                 return False
             while True:
                 settled = self._settled()
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
-                    if not copy_to(output, src, kernel, start, m.base):
+                    if not copy_to(output, kernel, start, m.base):
                         return False
-                    if not write_to(output, self.window, settled):
+                    if not write_to(output, self.window, settled, m.base):
                         return False    # the other way will fail too, and say why
                     start = end
                 if status == _m.SKIP:
                     end += m.skip
                 if end - start >= COPY_LEAST or status == _m.DONE:
-                    if not copy_to(output, src, kernel, start, end):
+                    if not copy_to(output, kernel, start, end):
                         return False
                     start = end
                 if status == _m.DONE:
@@ -343,8 +365,9 @@ cdef class Ordinary:
         n = self.head if self.size <= self.head else self.ask
         status = self._begin_in(n)
         if status == NOT_ORDINARY and n < self.head:
-            self.ask = self.head    # its header is not short, nor are those of its series
             status = self._begin_in(self.head)
+            if status != NOT_ORDINARY:
+                self.ask = self.head    # its header is not short, nor are those of its series
         return status
 
     cdef int _begin_in(self, size_t n) except -1:

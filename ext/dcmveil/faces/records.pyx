@@ -19,7 +19,6 @@ from dcmveil.wire cimport load16, load32, load64
 import os
 
 cdef enum:
-    UID_MOST = 64               # PS3.5 section 9.1
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
     NUMBER_MOST = 20            # digits
     LAST_MOST = NUMBER_MOST + 9
@@ -133,19 +132,14 @@ cdef char *_put_first(
 ) except NULL:
     """Where it ends: before the instance, where that is not `whole`, for it is no UID."""
     cdef char *at
-    cdef Py_ssize_t i, length
+    cdef Py_ssize_t length
     cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
-    cdef bint plain = length <= UID_MOST
-    for i in range(length if plain else 0):
-        if not (b"0" <= uid[i] <= b"9" or uid[i] == b"."):
-            plain = False
-            break
-    whole[0] = plain
+    whole[0] = is_uid(uid, length)
     at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
     at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
     at = _put_number(_put(at, b',"elements":', 12), elements, 1)
     at = _put(at, b',"instance":', 12)
-    return _put(_put(_put(at, b'"', 1), uid, length), b'",', 2) if plain else at
+    return _put(_put(_put(at, b'"', 1), uid, length), b'",', 2) if whole[0] else at
 
 
 cdef char *_put_last(char *text, int64_t took_us) noexcept:

@@ -11,6 +11,7 @@ cdef extern from *:
     #include <fcntl.h>
     #include <stdint.h>
     #include <sys/stat.h>
+    #include <unistd.h>
     static inline int64_t dcmveil_changed_ns(const struct stat *status) {
     #if defined(__APPLE__)
         const struct timespec *time = &status->st_ctimespec;
@@ -20,6 +21,9 @@ cdef extern from *:
         return (int64_t) time->tv_sec * 1000000000 + time->tv_nsec;
     }
     """
+    int openat(int place, const char *path, int flags, ...) nogil
+    int unlinkat(int place, const char *path, int flags) nogil
+    const int AT_FDCWD
     const int O_NOFOLLOW
     # When a status changed.
     int64_t changed_ns "dcmveil_changed_ns"(const struct_stat *status) nogil
@@ -47,6 +51,19 @@ cdef class OpenFiles:
     cdef Opened *_files     # owned
     cdef Py_ssize_t count
     cdef Opened *at(self, Py_ssize_t number) except NULL
+
+
+cdef struct Named:
+    int place               # a folder that is open, or AT_FDCWD
+    const char *name        # a path from there; borrowed
+
+
+cdef class TemporaryPaths:
+    cdef bytes prefix       # the folder with a slash
+    cdef int place
+    cdef size_t _count
+    cpdef bytes next(self)
+    cdef Named named(self, bytes path)
 
 
 cdef class SharedFlag:

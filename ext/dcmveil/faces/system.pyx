@@ -2,13 +2,13 @@
 
 For a file of some kilobytes those objects take as long as the kernel does.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize, PyBytes_FromFormat
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOENT, ENOSYS, ENXIO, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport strlen
+from libc.string cimport strlen, strncmp
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
 from posix.mman cimport (
     MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
@@ -33,11 +33,12 @@ cdef extern from *:
     #include <sys/vfs.h>
     #endif
     /* A rename that never replaces: not every libc has a function for it, nor every system a call. */
-    static int dcmveil_rename_new(const char *old, int place, const char *fresh) {
+    static int dcmveil_rename_new(int from, const char *old, int place, const char *fresh) {
     #if defined(SYS_renameat2)
         enum { NOREPLACE = 1 };
-        return (int) syscall(SYS_renameat2, AT_FDCWD, old, place, fresh, NOREPLACE);
+        return (int) syscall(SYS_renameat2, from, old, place, fresh, NOREPLACE);
     #else
+        (void) from;
         (void) old;
         (void) place;
         (void) fresh;
@@ -106,9 +107,7 @@ cdef extern from *:
     #endif
     }
     """
-    int openat(int place, const char *path, int flags, ...) nogil
-    int AT_FDCWD
-    int dcmveil_rename_new(const char *old, int place, const char *fresh) nogil
+    int dcmveil_rename_new(int src, const char *old, int place, const char *fresh) nogil
     int dcmveil_close_range(int first, int last) nogil
     ssize_t dcmveil_copy_range(int src, int dst, size_t n) nogil
     bint dcmveil_in_memory(int file) nogil
@@ -221,7 +220,7 @@ def rename_new(bytes old, bytes new) -> bool:
     cdef const char *other = path_of(new)
     cdef int failed
     with nogil:
-        failed = dcmveil_rename_new(one, AT_FDCWD, other)
+        failed = dcmveil_rename_new(AT_FDCWD, one, AT_FDCWD, other)
     if failed and (errno == ENOSYS or errno == EINVAL):
         return False
     if failed:
@@ -229,34 +228,69 @@ def rename_new(bytes old, bytes new) -> bool:
     return True
 
 
+cdef class TemporaryPaths:
+    """Paths of new files in a folder that nobody else uses, one after the other. The folder is kept
+    open, so that the system need not look for it each time. Raises OSError where it cannot be opened.
+    """
+
+    def __cinit__(self, bytes folder):
+        self.prefix = os.path.join(folder, b"")
+        self.place = c_open(path_of(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if self.place < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """No file can be made there from here on."""
+        if self.place >= 0:
+            c_close(self.place)
+        self.place = -1
+
+    cpdef bytes next(self):
+        self._count += 1
+        return PyBytes_FromFormat("%s%zu.tmp", PyBytes_AS_STRING(self.prefix), self._count)
+
+    cdef Named named(self, bytes path):
+        """One of these paths, or any other one, for the system. Raises ValueError as path_of does."""
+        cdef const char *whole = path_of(path)
+        if strncmp(whole, PyBytes_AS_STRING(self.prefix), len(self.prefix)) == 0:
+            return Named(self.place, whole + len(self.prefix))
+        return Named(AT_FDCWD, whole)
+
+
 cdef struct Renaming:
-    const char *old
+    Named old
     const char *name
     bint failed
 
 
-def rename_batch(bytes folder, list batch) -> list[int]:
-    """Give the files of a batch (tuples with a path second, and third a name in the folder) their
-    names, in order, as rename_new does, up to the first in a folder that is missing: should it come
-    into being meanwhile, none behind it may be faster. The numbers of those that were not named: who
-    tries again learns why."""
+def rename_batch(bytes folder, list batch, TemporaryPaths temporaries not None) -> list[int]:
+    """Give the files of a batch (tuples with a path second, which may be of `temporaries`, and third
+    a name in the folder) their names, in order, as rename_new does, up to the first in a folder that
+    is missing: should it come into being meanwhile, none behind it may be faster. The numbers of those
+    that were not named: who tries again learns why."""
     cdef const char *path = path_of(folder)
     cdef Py_ssize_t count = len(batch)
     cdef Renaming *all_of_them = <Renaming *>malloc(max(count, 1) * sizeof(Renaming))
+    cdef Renaming *one
     cdef int place
     if all_of_them == NULL:
         raise MemoryError
     try:
         for number in range(count):
             brief = <tuple?>batch[number]
-            all_of_them[number] = Renaming(path_of(<bytes?>brief[1]), path_of(<bytes?>brief[2]), True)
+            all_of_them[number] = Renaming(
+                temporaries.named(<bytes?>brief[1]), path_of(<bytes?>brief[2]), True)
         with nogil:
             place = c_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if place >= 0:
                 for number in range(count):
-                    all_of_them[number].failed = dcmveil_rename_new(
-                        all_of_them[number].old, place, all_of_them[number].name) != 0
-                    if all_of_them[number].failed and errno == ENOENT:
+                    one = &all_of_them[number]
+                    one.failed = dcmveil_rename_new(
+                        one.old.place, one.old.name, place, one.name) != 0
+                    if one.failed and errno == ENOENT:
                         break
                 c_close(place)
         return [number for number in range(count) if all_of_them[number].failed]

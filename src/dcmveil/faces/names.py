@@ -24,6 +24,7 @@ _FIELDS = {
     "SOPInstanceUID": ("instance", "no-instance-"),
 }
 _MAC_FIELD = "Mac"
+_SLASH = ord("/")
 _MAC_BYTES = 16
 # A UID has 64 characters at most and a Patient ID too (PS3.5 Table 6.2-1); in one of another
 # length somebody may have put a book.
@@ -54,8 +55,9 @@ class Names:
         self.keep = keep
         self._template = _parse(DEFAULT_TEMPLATE if template is None else template)
         self._macs = Digests(keyed_hash(key, "path", _MAC_BYTES))
-        fields = {part for parts in self._template[:-1] for part in parts}
-        self._folders_differ = not fields.isdisjoint(("SOPInstanceUID", _MAC_FIELD))
+        self._folders_differ = any(
+            _is_of_one_input(part) for parts in self._template[:-1] for part in parts
+        )
         # of the input before: files of one series follow each other, and share their folder
         self._folder_of: tuple[str, str, str] | None = None
         self._folder = b""
@@ -67,12 +69,36 @@ class Names:
         """
         if self.keep:
             return _kept(relative)
+        return self._folder_for(report, relative) + self._component(
+            self._template[-1], report, relative
+        )
+
+    def around_instance(self, report: Report | Ordinary) -> tuple[bytes, bytes] | None:
+        """What stands before the new SOP Instance UID, and behind it, in the names of all inputs
+        with the Patient ID, study and series of this report, where that UID is of digits and dots
+        and begins with a digit. None: more than these decide."""
+        if self.keep or self._folders_differ:
+            return None
+        parts = self._template[-1]
+        places = [i for i, part in enumerate(parts) if _is_of_one_input(part)]
+        if [parts[place] for place in places] != ["SOPInstanceUID"]:
+            return None
+        before, behind = (
+            b"".join([self._part(part, report, b"") for part in some])
+            for some in (parts[: places[0]], parts[places[0] + 1 :])
+        )
+        if len(before) + _VALUE_LIMIT + len(behind) > _COMPONENT_LIMIT:
+            return None
+        return self._folder_for(report, b"") + before, behind
+
+    def _folder_for(self, report: Report | Ordinary, relative: bytes) -> bytes:
+        """With a slash behind it, if it is not empty."""
         same = (report.patient_id, report.study, report.series)
         if same != self._folder_of:
             folder = [self._component(parts, report, relative) for parts in self._template[:-1]]
             self._folder = b"/".join([*folder, b""])
             self._folder_of = None if self._folders_differ else same
-        return self._folder + self._component(self._template[-1], report, relative)
+        return self._folder
 
     def mac(self, relative: bytes) -> str:
         """Stands for an input's path in reports: 32 hexadecimal digits, a MAC under the key."""
@@ -82,16 +108,16 @@ class Names:
         self, parts: list[str | bytes], report: Report | Ordinary, relative: bytes
     ) -> bytes:
         """Text (bytes) and fields (str) put together, shortened where a file system must."""
-        whole = b""
-        for part in parts:
-            whole += part if isinstance(part, bytes) else self._value(part, report, relative)
+        whole = b"".join([self._part(part, report, relative) for part in parts])
         if len(whole) <= _COMPONENT_LIMIT:
             return whole
         ending = parts[-1] if isinstance(parts[-1], bytes) else b""
         ending = b"-" + self.mac(whole).encode() + ending[-_ENDING_LIMIT:]
         return whole[: _COMPONENT_LIMIT - len(ending)] + ending
 
-    def _value(self, field: str, report: Report | Ordinary, relative: bytes) -> bytes:
+    def _part(self, field: str | bytes, report: Report | Ordinary, relative: bytes) -> bytes:
+        if isinstance(field, bytes):
+            return field
         if field == _MAC_FIELD:
             return self.mac(relative).encode()
         attribute, missing = _FIELDS[field]
@@ -102,6 +128,11 @@ class Names:
                 value += self.mac(relative).encode()
         value = value.translate(_SAFE_OR_NOT)[:_VALUE_LIMIT]
         return b"_" + value[1:] if value.startswith(b".") else value
+
+
+def _is_of_one_input(part: str | bytes) -> bool:
+    """A field that is another one for each input of a series."""
+    return isinstance(part, str) and part in ("SOPInstanceUID", _MAC_FIELD)
 
 
 def _parse(template: str) -> list[list[str | bytes]]:
@@ -141,6 +172,10 @@ def _parse_component(component: str) -> list[str | bytes]:
 
 def _kept(relative: bytes) -> bytes:
     """The same path without empty components and those of a single dot."""
+    if relative and relative[0] not in b"/." and relative[-1] != _SLASH and not (
+        b"//" in relative or b"/." in relative or b"\\" in relative or b"\0" in relative
+    ):  # fmt: skip
+        return relative  # as nearly all are
     components = [c for c in relative.split(b"/") if c not in (b"", b".")]
     # archives of Windows may have backslashes, and some programs there take them for slashes
     slashed = relative.replace(b"\\", b"/")

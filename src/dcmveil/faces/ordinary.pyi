@@ -8,7 +8,7 @@ from ..report import Report
 from ..trees.record import Counts
 from ..trees.workers import StopFlag
 from .names import Names
-from .system import OpenFiles
+from .system import OpenFiles, TemporaryPaths
 
 class Ordinary:
     def __init__(
@@ -37,7 +37,7 @@ class Ordinary:
         self,
         files: OpenFiles,
         batch: list[tuple[bytes, str]],
-        temporary_of: Callable[[bytes], bytes],
+        temporaries: TemporaryPaths,
         names: Names,
         kernel: Callable[[int, int, int], int],
         finish: Callable[[int, int], None] | None,

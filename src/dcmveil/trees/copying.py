@@ -47,8 +47,8 @@ class CopyTask(Task):
         self._single: bytes | None = None
         if single:
             self._single = b"%s\0%s" % (final or b"", os.path.join(os.path.realpath(root), b""))
-        one_by_one = single or options.overwrite or options.durable
-        self._early_names = None if one_by_one else EarlyNames(target)
+        self._one_by_one = single or options.overwrite or options.durable  # they get their names
+        self._early_names: EarlyNames | None = None
         self.kernel = KernelCopy()
         self._checker: Checker | None = None
         to_do = options.verify or options.keep_times or options.keep_xattrs or options.durable
@@ -59,6 +59,8 @@ class CopyTask(Task):
         if self._single is None and self._process != os.getpid():
             self._process = os.getpid()
             self._temporaries = Temporaries(self.target)
+            if self._temporaries.paths is not None and not self._one_by_one:
+                self._early_names = EarlyNames(self.target, self._temporaries.paths)
         results = super().__call__(batch)
         if self._early_names is not None:
             try:
@@ -68,13 +70,18 @@ class CopyTask(Task):
                 raise
         return results
 
+    def close(self) -> None:
+        if self._temporaries is not None:
+            self._temporaries.close()
+
     def pass_ordinary(
         self, files: OpenFiles, batch: list[Found], counts: Counts, made: list[Result | Brief]
     ) -> None:
-        counts.ordinary.copy_batch(
-            files, batch, self.temporary_of, self.names, self._bulk, self.finish, counts,
-            self.stop, made,
-        )  # fmt: skip
+        if self._temporaries is not None and self._temporaries.paths is not None:
+            counts.ordinary.copy_batch(
+                files, batch, self._temporaries.paths, self.names, self._bulk, self.finish, counts,
+                self.stop, made,
+            )  # fmt: skip
 
     def treat(self, relative: bytes) -> Result:
         try:

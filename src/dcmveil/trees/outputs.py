@@ -19,7 +19,7 @@ from ..faces.files import (
     sync_file,
     sync_folder,
 )
-from ..faces.system import open_regular, rename_batch
+from ..faces.system import TemporaryPaths, open_regular, rename_batch
 from .record import FAILED, REWRITTEN, SAME, Result, output_of
 
 TYPE_CHECKING = False
@@ -37,29 +37,38 @@ TAKEN = "its output name is taken by a file that is not the same"
 # In the target: the temporary files of a run, in a folder for each process. If those had one
 # together they would wait for each other, since the kernel takes one change to a folder at a time.
 PLACES = TEMPORARY + b"tmp"
-_ENDING = b".tmp"
+_ENDING = b".tmp"  # of TemporaryPaths
 _TICK_NS = 2 * 10**9  # by which the clocks of a file system and of a program may differ
 
 
 class Temporaries:
     """Paths for the temporary files of this process, one after the other. No other process has
-    them, even where two runs could not be kept apart by a lock."""
+    them, even where two runs could not be kept apart by a lock.
+
+    paths  where they are, None: there is no place for them
+    """
 
     def __init__(self, target: bytes) -> None:
-        self._place = os.path.join(target, PLACES, os.urandom(8).hex().encode())
-        self._count = 0
+        place = os.path.join(target, PLACES, os.urandom(8).hex().encode())
+        self.paths: TemporaryPaths | None = None
         self._fault: OSError | None = None
         try:
-            os.makedirs(self._place)
+            os.makedirs(place)
+            self.paths = TemporaryPaths(place)
         except OSError as error:
             self._fault = error  # told where there is to be a file in it
 
     def next(self) -> bytes:
         """Raises OSError where there is no place for them."""
-        if self._fault is not None:
+        if self.paths is None:
+            assert self._fault is not None
             raise OSError(self._fault.errno, self._fault.strerror)
-        self._count += 1
-        return b"%b/%d%b" % (self._place, self._count, _ENDING)
+        return self.paths.next()
+
+    def close(self) -> None:
+        """No more of them are wanted."""
+        if self.paths is not None:
+            self.paths.close()
 
 
 def remove_temporaries(target: bytes) -> None:
@@ -82,20 +91,21 @@ class EarlyNames:
     worker knows nothing of the batches before its own; if one of those wants a name too, Outputs
     takes it back."""
 
-    def __init__(self, target: bytes) -> None:
+    def __init__(self, target: bytes, temporaries: TemporaryPaths) -> None:
         self._target = os.path.join(target, b"")
+        self._temporaries = temporaries
         self._folders: set[bytes] = set()  # that were looked at
 
     def give(self, results: Results) -> None:
         made: list[Any] = results.made
         numbers = [*range(len(made))]
-        if not all(isinstance(one, tuple) for one in made):
+        if not results.are_brief:
             made = [output_of(one) for one in made]
             numbers = [number for number in numbers if made[number][1] is not None]
             made = [made[number] for number in numbers]
-        left = rename_batch(self._target, made)
+        left = rename_batch(self._target, made, self._temporaries)
         if left and self._make_folders([made[i] for i in left]):
-            again = rename_batch(self._target, [made[i] for i in left])
+            again = rename_batch(self._target, [made[i] for i in left], self._temporaries)
             left = [left[i] for i in again]
         results.waiting = {numbers[i] for i in left}
 
@@ -140,6 +150,8 @@ class Outputs:
     def name_all(self, results: Results) -> None:
         """Give each finished output its name. A result says what came of it."""
         made, waiting = results.made, results.waiting
+        if waiting == set() and results.are_brief:
+            return
         touched: set[bytes] = set()
         for number, result in enumerate(made):
             named = waiting is not None and number not in waiting

@@ -9,6 +9,8 @@ try:
 except ImportError:
     from json.encoder import encode_basestring_ascii as _quoted
 
+from itertools import groupby
+
 from ..core import ACTION_NAMES
 from ..faces.records import first_of
 
@@ -138,16 +140,13 @@ class Tally:
         self.warnings: Warnings = warnings or {}
 
     def add(self, briefs: list[Brief]) -> None:
+        if not briefs:
+            return
+        _, _, _, sizes, warnings = zip(*briefs, strict=True)
         self.files += len(briefs)
-        self.bytes += sum([size for _, _, _, size, _ in briefs])
-        like: Warnings | None = None
-        times = 0  # files that follow each other mostly have the same ones
-        for _, _, _, _, warnings in briefs:
-            if warnings != like:
-                self._count(like, times)
-                like, times = warnings, 0
-            times += 1
-        self._count(like, times)
+        self.bytes += sum(sizes)
+        for like, alike in groupby(warnings):  # files that follow each other mostly have the same
+            self._count(like, len([*alike]))
 
     def _count(self, warnings: Warnings | None, times: int) -> None:
         for note, count in warnings.items() if warnings else ():
@@ -177,10 +176,20 @@ class Results:
         self.tally = Tally()
         self.journal = journal
 
+    @property
+    def are_brief(self) -> bool:
+        """Whether there is a Brief of each."""
+        return {*map(type, self.made)} <= {tuple}
+
     def settle(self) -> None:
         """From here on the tally says all of the briefs."""
-        self.tally.add([result for result in self.made if isinstance(result, tuple)])
-        self.files = [result for result in self.made if not isinstance(result, tuple)]
+        if self.are_brief:
+            briefs: list[Any] = self.made
+            self.files = []
+        else:
+            briefs = [result for result in self.made if isinstance(result, tuple)]
+            self.files = [result for result in self.made if not isinstance(result, tuple)]
+        self.tally.add(briefs)
         self.made = [*self.files]
 
     def __len__(self) -> int:
@@ -189,7 +198,11 @@ class Results:
 
     def packed(self) -> tuple[Any, ...]:
         """As plain values: what it is made of is all of that kind."""
-        made = [r if isinstance(r, tuple) else _packed(r) for r in self.made]
+        made = (
+            self.made
+            if self.are_brief
+            else [r if isinstance(r, tuple) else _packed(r) for r in self.made]
+        )
         tally = self.tally
         waiting = self.waiting
         return made, waiting, self.journal, tally.files, tally.bytes, tally.warnings

@@ -233,7 +233,11 @@ class _Run:
                 elif not self.single:
                     self._remove_temporaries()
                 wanted = self._wanted(walk(self.source, leave_out) if found is None else found)
-                self._work(self._task(), Batches(wanted))
+                task = self._task()
+                try:
+                    self._work(task, Batches(wanted))
+                finally:
+                    task.close()
             except BaseException:
                 self.summary.interrupted = True
                 raise

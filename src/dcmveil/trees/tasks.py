@@ -146,6 +146,9 @@ class Task:
         """Somebody else closes the input in hand."""
         self._files[self._number] = -1
 
+    def close(self) -> None:
+        """Away with what is kept from batch to batch, in this process."""
+
     def undo(self, results: Results) -> None:
         """Away with what a batch has made, since nobody will take it."""
 
