@@ -156,6 +156,13 @@ class Runner:
             raise SystemExit(f"failed with {child.returncode}: {command}")
         return elapsed, used.ru_utime + used.ru_stime
 
+    def started(self, command: list[str]) -> subprocess.Popen[str]:
+        """A process that is asked by lines, and answers by lines."""
+        return subprocess.Popen(
+            [*self._pin, *command], env=self.environment, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
     def output(self, command: list[str], data: bytes) -> bytes:
         """Of one that reads these bytes."""
         done = subprocess.run(

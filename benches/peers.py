@@ -3,8 +3,9 @@
     python benches/peers.py [--quick] [--folder /dev/shm] [--cpus 0] [--rounds N]
 
 Every contestant is one process over the whole folder, start-up included, pinned to the same
-processor, and they take turns within a round. Slow ones get fewer files; rates are compared. What
-works in place gets a fresh copy, which is not timed.
+processor, and they take turns within a round. (`Veil.tree` is dcmveil in a process that runs
+already: start-up counts where there are few files.) Slow ones get fewer files; rates are compared.
+What works in place gets a fresh copy, which is not timed.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ HERE = Path(__file__).resolve().parent
 SLOW = 20  # a peer in Python gets one file in so many
 FAST = {"gdcm", "fw_file_rs"}  # written in C++ and Rust: their start would count
 OURS = ("dcmveil copy", "dcmveil patch")  # what others are held against, to a copy and in place
+LIBRARY = ("Veil.tree to a copy", "Veil.tree in place")  # and these
 QUICK_TURNS = 3  # for one of those that take seconds
 FLOOR = "open, pread, pwrite, close in C"
 SAFE_FLOOR = "the system calls of dcmveil patch in C"
@@ -74,6 +76,7 @@ class Contest:
         self._folder = folder
         self._work = place / "work"
         self._list = place / "list"
+        self._library: subprocess.Popen[str] | None = None
         self.changed: dict[str, int] = {}
         # name -> (inputs, in place, command)
         self.commands: dict[str, tuple[Path, bool, Callable[[Path, Path], str]]] = {
@@ -86,6 +89,9 @@ class Contest:
                 lambda src, dst: f"{DCMVEIL} copy --quiet --keep-names {src} {dst}",
             ),
             "dcmveil patch": (folder.all, True, lambda _, dst: f"{DCMVEIL} patch --quiet {dst}"),
+            # these are lines for the library
+            LIBRARY[0]: (folder.all, False, lambda src, dst: f"{dst}\t{src}"),
+            LIBRARY[1]: (folder.all, True, lambda _, dst: str(dst)),
         }  # fmt: skip
         if floor is not None:
             for name, how in ((FLOOR, ""), (SAFE_FLOOR, "journal")):
@@ -121,7 +127,8 @@ class Contest:
         slow = [name for name in self.commands if name in PEERS and name not in FAST]
         quick = [name for name in self.commands if name not in slow]
         # a tenth of a second is soon disturbed: these take more turns, with none of seconds between
-        taken = in_turns(quick, self._once, QUICK_TURNS * rounds)
+        with self._runner.started([PYTHON, str(HERE / "library.py")]) as self._library:
+            taken = in_turns(quick, self._once, QUICK_TURNS * rounds)
         told = {name: self._told(name, taken) for name in quick}
         taken = in_turns([*slow, *OURS], self._once, rounds)
         clear(self._work)
@@ -148,12 +155,22 @@ class Contest:
         clear(self._work)
         if in_place:
             subprocess.run(["cp", "-r", src, self._work], check=True)
-        seconds = self._runner.seconds(command(src, self._work))[0]
+        if name in LIBRARY:
+            seconds = self._ask(command(src, self._work))
+        else:
+            seconds = self._runner.seconds(command(src, self._work))[0]
         if name not in self.changed:
             self.changed[name] = self._changed(src)
             if not self.changed[name] and name not in UNCHANGED:
                 raise SystemExit(f"{name} changed nothing")
         return seconds / self._count(name)
+
+    def _ask(self, line: str) -> float:
+        assert self._library is not None
+        assert self._library.stdin is not None
+        assert self._library.stdout is not None
+        self._library.stdin.write(line + "\n")
+        return float(self._library.stdout.readline())
 
     def _changed(self, source: Path) -> int:
         """How many elements of one file: a tool that failed in silence is no contestant."""
@@ -164,15 +181,16 @@ class Contest:
         return changed(before, after)
 
     def _told(self, name: str, taken: dict[str, list[float]]) -> dict[str, Any]:
-        each = taken[name]
-        ours = taken[OURS[self.commands[name][1]]]
+        each, in_place = taken[name], self.commands[name][1]
+        library = taken.get(LIBRARY[in_place])  # not in turns with the slow
         return {
             "files": self._count(name),
             "microseconds": median(each) * 1e6,
             "files_per_second": 1 / median(each),
-            "in_place": self.commands[name][1],
+            "in_place": in_place,
             "elements_changed": self.changed[name],
-            **ratios(each, ours),  # how often dcmveil does what this one does once
+            "library": ratios(each, library) if library else None,
+            **ratios(each, taken[OURS[in_place]]),  # how often dcmveil does what this one does once
         }
 
 
@@ -227,16 +245,18 @@ def markdown(found: dict[str, Any]) -> list[str]:
             f"One process each, on processor {found['cpus']}, in `{found['folder']}`. The ratio is",
             "how many files dcmveil does in the time of one (in place against `dcmveil patch`, the",
             "others against `dcmveil copy`), the median of its rounds; behind it the quartiles.",
+            "The last ratio is that of `Veil.tree`, whose process had started before.",
             f"Rounds: {one['tools']['cp -r']['rounds']}, fewer for those in Python.",
             "",
-            "| tool | files/s | µs a file | dcmveil's ratio | elements changed |",
-            "|---|---|---|---|---|",
+            "| tool | files/s | µs a file | dcmveil's ratio | elements changed | `Veil.tree`'s |",
+            "|---|---|---|---|---|---|",
         ]
         for name, tool in sorted(one["tools"].items(), key=lambda item: item[1]["microseconds"]):
             where = " (in place)" if tool["in_place"] else ""
             lines.append(
                 f"| `{name}`{where} | {tool['files_per_second']:.0f} | {tool['microseconds']:.0f} "
-                f"| {told_ratio(tool)} | {tool['elements_changed'] or ''} |"
+                f"| {told_ratio(tool)} | {tool['elements_changed'] or ''} "
+                f"| {told_ratio(tool['library']) if tool['library'] else ''} |"
             )
         lines.append("")
     return lines

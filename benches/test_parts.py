@@ -64,7 +64,11 @@ def test_parts(results: dict[str, Any]) -> None:
     assert results["pipe"]["encapsulated"]["bytes"] > 20 * 50_000
     for kind in ("mr", "ct"):
         tools = results["peers"][kind]["tools"]
-        assert {"cp -r", "dcmveil copy", "dcmveil patch", peers.COPY_LOOP} <= set(tools)
+        assert {"cp -r", *peers.OURS, *peers.LIBRARY, peers.COPY_LOOP} <= set(tools)
+        for ours, library in zip(peers.OURS, peers.LIBRARY, strict=True):
+            assert tools[library]["elements_changed"] == tools[ours]["elements_changed"] > 0
+            assert tools[library]["library"]["ratio"] == 1
+            assert tools[ours]["library"]["ratio"] == 1 / tools[library]["ratio"] > 1
         assert tools["dcmveil patch"]["elements_changed"] > 20
         assert tools["cp -r"]["elements_changed"] == 0
     assert {"copy -j 1", "copy -j 4"} <= set(results["trees"][0]["trees"]["mr"]["tools"])
