@@ -83,10 +83,10 @@ ARROWS_OF_COMPILED = {
         "faces.output", "faces.records", "faces.system", "keyed", "core", "rules", "state", "spans",
         "errors", "report",
     },
-    "faces.output": {"faces.system"},
+    "faces.output": {"digits", "faces.system"},
     "faces.pipes": {"faces.stream"},
-    "faces.records": {"faces.system", "spans", "wire"},
-    "faces.system": {"errors"},
+    "faces.records": {"digits", "faces.system", "spans", "wire"},
+    "faces.system": {"digits", "errors"},
 }  # fmt: skip
 LIBRARIES_OF_KEYED = LIBRARIES | {"cpython.bytes", "cpython.dict", "cpython.ref"}
 LIBRARIES_OF_FACES = re.compile(r"(libc|posix|cpython)\.\w+|os|json\.encoder")

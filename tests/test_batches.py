@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from both_ways import PROFILES, veil_of
 from build import E, part10
-from dcmveil import Veil
+from dcmveil import Veil, load_pseudonyms
 from dcmveil.faces.files import KernelCopy
 from dcmveil.faces.journal import Journal, _records
 from dcmveil.faces.names import Names
@@ -316,15 +317,22 @@ def test_few_descriptors(batch_of: Make) -> None:
     "{SOPInstanceUID}/b", "{SOPInstanceUID}{SOPInstanceUID}", "{PatientID}{SOPInstanceUID}{Mac}",
     "c", "{StudyInstanceUID}/d", "y" * 200 + "{SOPInstanceUID}",
 ])  # fmt: skip
-def test_names_of_a_batch(batch_of: Make, template: str | None) -> None:
+def test_names_of_a_batch(batch_of: Make, tmp_path: Path, template: str | None) -> None:
     """As they are for one file after the other."""
+    rows = "".join(f"HOSP-{i:06},P{i},1\n" for i in range(10))
+    (tmp_path / "ids.csv").write_text(f"old,new,shift_days\n{rows}")
+    table = load_pseudonyms(tmp_path / "ids.csv")
     files = {
-        f"{i}": instance(i, study=i // 6, series=i // 3 % 2, patient=f"P{i // 6}")
+        f"{i}": instance(i, study=i // 6, series=i // 3 % 2, patient=f"HOSP-{i // 6:06}")
         for i in range(18)
     }
-    files["no UID"] = part10([E(0x00080060, "CS", "MR"), E(0x00100020, "LO", "P9")])
-    files["again"] = instance(1, study=0, series=0, patient="P0")
+    files["no UID"] = part10([E(0x00080060, "CS", "MR"), E(0x00100020, "LO", "HOSP-000009")])
+    # another patient's in the same study
+    files["other"] = instance(1, study=0, series=0, patient="HOSP-000008")
+    files["again"] = instance(1, study=0, series=0, patient="HOSP-000000")
     batch = batch_of(files, "copy")
+    batch.veil = veil_of(tmp_path, **PROFILES["a site's"], pseudonyms=table)
+    batch.counts = Counts(batch.veil.ordinary(), "a run")
     batch.names = Names(template, key=KEY)
     batch.pass_on()
     assert len(batch.made) == len(files)
@@ -366,19 +374,29 @@ def test_a_temporary_name_that_is_taken(batch_of: Make, what: str) -> None:
         assert taken.read_bytes() == b"half of"
 
 
+@pytest.mark.parametrize("size", [200, 100 << 10])
 @pytest.mark.parametrize("grown", [False, True])
-def test_a_file_that_grows_before_its_turn(batch_of: Make, grown: bool) -> None:
+def test_a_file_that_grows_before_its_turn(batch_of: Make, grown: bool, size: int) -> None:
     """A copy has all of it."""
-    tail = bytes(range(200))
-    batch = batch_of(GOOD, "copy")
-    if grown:
-        with open(batch.place / "in" / "4", "ab") as file:
-            file.write(tail)
-    batch.pass_on(2)
-    (relative, temporary, _, size, _) = batch.made[1]
-    whole = GOOD["4"] + (tail if grown else b"")
-    assert (relative, size) == (b"4", len(whole))
+    tail = bytes(range(200)) if grown else b""
+    batch = batch_of({"1": GOOD["2"], "2": instance(3, pixels=bytes(size))}, "copy")
+    with open(batch.place / "in" / "2", "ab") as file:
+        file.write(tail)
+    whole = batch.files["2"] + tail
+    batch.pass_on()
+    (relative, temporary, _, length, _) = batch.made[1]
+    assert (relative, length) == (b"2", len(whole))
     assert Path(os.fsdecode(temporary)).read_bytes() == batch.veil.bytes(whole)
+
+
+@pytest.mark.parametrize("size", [200, 100 << 10])
+def test_a_file_that_shrinks_before_its_turn(batch_of: Make, size: int) -> None:
+    """It is left to the other way, which says where it is cut off."""
+    batch = batch_of({"1": GOOD["2"], "2": instance(3, pixels=bytes(size))}, "copy")
+    path = batch.place / "in" / "2"
+    os.truncate(path, path.stat().st_size - 10)
+    batch.pass_on()
+    batch.check("1")
 
 
 def test_a_file_with_a_second_name(batch_of: Make) -> None:

@@ -107,11 +107,20 @@ def test_names_of_a_series_are_alike_around_their_uid(
     varying = re.findall(r"{(SOPInstanceUID|Mac)}", "/".join(components))
     at_the_end = "{SOPInstanceUID}" in components[-1]
     if around is None:
-        longest = names.name(report(*shared, "8" * 64), b"")
-        assert varying != ["SOPInstanceUID"] or not at_the_end or b"8" * 64 not in longest
+        longest = names.name(report(*shared, "8" * 64), b"").decode()
+        shortened = re.search(f"-{MAC}", longest)
+        assert shortened or varying != ["SOPInstanceUID"] or not at_the_end
     else:
         assert varying == ["SOPInstanceUID"]
         assert at_the_end
+
+
+def test_what_is_around_a_uid_leaves_room_for_the_longest() -> None:
+    for length, fits in ((191, True), (192, False)):
+        template = "y" * (length - 4) + "{SOPInstanceUID}.dcm"
+        made = name(template, report(instance="8" * 64))
+        assert (b"8" * 64 + b".dcm" in made) == fits
+        assert (Names(template, key=KEY).around_instance(FULL) is not None) == fits
 
 
 def test_kept_names_have_nothing_around_a_uid() -> None:
@@ -143,7 +152,8 @@ def test_kept_names() -> None:
     names = Names(keep=True, key=KEY)
     for path in (b"a", b"a/b.dcm", b".hidden", b"a..b/...", b"caf\xc3\xa9 \xff\n", b"a\\b..\\c"):
         assert names.name(FULL, path) == path
-    assert names.name(FULL, b"./a//b/./c") == b"a/b/c"
+    for path in (b"./a//b/./c", b"a//b/c", b"a/b/./c", b"a/b/c/", b"./a/b/c"):
+        assert names.name(FULL, path) == b"a/b/c"
 
 
 @pytest.mark.parametrize(

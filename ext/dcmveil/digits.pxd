@@ -1,4 +1,4 @@
-"""Decimal digits out of a number of 512 bits, in whole numbers of 64 and 128 bits."""
+"""Decimal digits: of UIDs out of a number of 512 bits, in whole numbers of 64 and 128 bits."""
 from libc.stdint cimport uint8_t, uint64_t
 
 from dcmveil.wire cimport load64
@@ -13,6 +13,8 @@ cdef extern from *:
     uint64_t bswap64 "__builtin_bswap64"(uint64_t) noexcept nogil
 
 cdef enum:
+    UID_BYTES = 64      # the longest UID (PS3.5 section 9.1)
+    NUMBER_DIGITS = 20  # of the largest 64 bit integer
     LIMBS = 8           # of 64 bits
     UUID_DIGITS = 39    # of the largest 128 bit integer
     PART = 18           # digits that are written together
@@ -25,6 +27,28 @@ cdef struct Divisor:    # for the numbers of so many digits
     u128 shifted        # the same, up to where the highest bit is set
     int shift
     uint64_t inverse    # (2^192 - 1) / shifted, without its highest bit, 2^64
+
+
+cdef inline char *put_number(char *to, uint64_t number, int digits) noexcept nogil:
+    """In decimal, with at least so many digits; where it ends."""
+    cdef char backwards[NUMBER_DIGITS]
+    cdef int i, n = 0
+    while number or n < digits:
+        backwards[n] = 48 + number % 10
+        number //= 10
+        n += 1
+    for i in range(n):
+        to[i] = backwards[n - 1 - i]
+    return to + n
+
+
+cdef inline bint is_uid(const char *text, Py_ssize_t n) noexcept nogil:
+    """Digits and dots, and no more of them than a UID has. Of what components: not looked at."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not (b"0" <= text[i] <= b"9" or text[i] == b"."):
+            return False
+    return n <= UID_BYTES
 
 
 cdef inline void write_suffix(Divisor *table, const uint8_t *digest, int room,

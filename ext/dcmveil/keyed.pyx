@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from dcmveil.digits cimport UUID_DIGITS, Divisor, bswap64, write_suffix
+from dcmveil.digits cimport UID_BYTES, UUID_DIGITS, Divisor, bswap64, is_uid, write_suffix
 
 from dcmveil.errors import UsageError
 from dcmveil.keys import ALGORITHM_VERSION, CACHE_LIMIT, check_key, keyed_hash
@@ -40,7 +40,6 @@ UUID_ROOT = "2.25"          # needs no registration (PS3.5 section B.2)
 ROOT_BYTES = 30             # a longer root leaves too few digits in most fields
 
 cdef enum:
-    UID_BYTES = 64          # the longest UID (PS3.5 section 9.1)
     UUID_PREFIX_BYTES = 5   # "2.25."
     SHORTEST_MAPPED = UUID_PREFIX_BYTES + 1
     # With fewer digits than these, collisions come into reach of a large project: 21 digits are
@@ -79,14 +78,6 @@ cdef inline Text _significant(bytes value) noexcept:
     while start < end and ((end - 1)[0] == b" " or (end - 1)[0] == b"\t"):
         end -= 1
     return Text(start, end - start)
-
-
-cdef inline bint _is_legal(Text uid) noexcept:
-    cdef Py_ssize_t i
-    for i in range(uid.length):
-        if not _is_digit(uid.start[i]) and uid.start[i] != b".":
-            return False
-    return True
 
 
 cdef inline bint _is_of_dicom(Text uid) noexcept:
@@ -310,7 +301,7 @@ cdef class UidMapper:
         cdef Text text = _significant(old)
         cdef const char *rest = text.start + text.length
         cdef const char *end = PyBytes_AS_STRING(old) + PyBytes_GET_SIZE(old)
-        if (not _is_legal(text) or text.length > UID_BYTES
+        if (not is_uid(text.start, text.length)
                 or (_is_of_dicom(text) and not _is_context_group(text)
                     and _bytes_of(text, old) not in self.registered)):
             return self._map(old)

@@ -1,14 +1,12 @@
 """A file that is written where it lies as in its source: what an ordinary copy has to do with it."""
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR
 from posix.unistd cimport SEEK_SET, close as c_close, lseek
 
-from dcmveil.faces.records cimport is_uid
-from dcmveil.faces.system cimport Named, O_NOFOLLOW, copy_range, openat, unlinkat, write_at
+from dcmveil.digits cimport is_uid
+from dcmveil.faces.system cimport Named, O_NOFOLLOW, copy_range, joined, openat, unlinkat, write_at
 
 
 cdef enum:
@@ -139,13 +137,6 @@ cdef inline bytes around_uid(bytes before, str uid, bytes behind):
     """A name with that UID in it, None: it is more than digits and dots, or begins with a dot."""
     cdef Py_ssize_t length
     cdef const char *text = PyUnicode_AsUTF8AndSize(uid, &length)
-    cdef char *to
     if length == 0 or text[0] == b"." or not is_uid(text, length):
         return None
-    whole = PyBytes_FromStringAndSize(NULL, len(before) + length + len(behind))
-    to = PyBytes_AS_STRING(whole)
-    memcpy(to, PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before))
-    memcpy(to + PyBytes_GET_SIZE(before), text, length)
-    memcpy(to + PyBytes_GET_SIZE(before) + length, PyBytes_AS_STRING(behind),
-           PyBytes_GET_SIZE(behind))
-    return whole
+    return joined(before, text, length) + behind

@@ -3,21 +3,6 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
-cdef enum:
-    UID_MOST = 64               # bytes of a UID (PS3.5 section 9.1)
-
-
-cdef inline bint is_uid(const char *text, Py_ssize_t n) noexcept:
-    """Of digits and dots, and not longer than one: it stands for itself in JSON and in a name."""
-    cdef Py_ssize_t i
-    if n > UID_MOST:
-        return False
-    for i in range(n):
-        if not (b"0" <= text[i] <= b"9" or text[i] == b"."):
-            return False
-    return True
-
-
 cdef struct Target:
     int file
     uint64_t size               # when it was planned

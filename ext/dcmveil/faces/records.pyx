@@ -12,6 +12,7 @@ from libc.string cimport memcmp, memcpy
 from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport close as c_close, fsync
 
+from dcmveil.digits cimport NUMBER_DIGITS, is_uid, put_number
 from dcmveil.faces.system cimport Closing, changed_ns, close_now, close_soon, write_at
 from dcmveil.spans cimport next_difference
 from dcmveil.wire cimport load16, load32, load64
@@ -20,9 +21,7 @@ import os
 
 cdef enum:
     FIRST_MOST = 256            # bytes of three numbers, their names and a UID
-    NUMBER_MOST = 20            # digits
-    LAST_MOST = NUMBER_MOST + 9
-    ZERO = 48                   # the digit
+    LAST_MOST = NUMBER_DIGITS + 9
 
 
 cpdef int add_file(bytearray records, bytes relative, uint64_t inode, uint64_t size) except -1:
@@ -135,36 +134,23 @@ cdef char *_put_first(
     cdef Py_ssize_t length
     cdef const char *uid = PyUnicode_AsUTF8AndSize(instance, &length)
     whole[0] = is_uid(uid, length)
-    at = _put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
-    at = _put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
-    at = _put_number(_put(at, b',"elements":', 12), elements, 1)
+    at = put_number(_put(text, b'"bytes_in":', 11), bytes_in, 1)
+    at = put_number(_put(at, b',"bytes_out":', 13), bytes_out, 1)
+    at = put_number(_put(at, b',"elements":', 12), elements, 1)
     at = _put(at, b',"instance":', 12)
     return _put(_put(_put(at, b'"', 1), uid, length), b'",', 2) if whole[0] else at
 
 
 cdef char *_put_last(char *text, int64_t took_us) noexcept:
     """Where it ends."""
-    cdef char *at = _put_number(text, took_us // 1_000_000, 1)
-    at = _put_number(_put(at, b".", 1), took_us % 1_000_000, 6)
+    cdef char *at = put_number(text, took_us // 1_000_000, 1)
+    at = put_number(_put(at, b".", 1), took_us % 1_000_000, 6)
     return _put(at, b"}}", 2)
 
 
 cdef inline char *_put(char *to, const char *text, size_t n) noexcept:
     """Where it ends."""
     memcpy(to, text, n)
-    return to + n
-
-
-cdef char *_put_number(char *to, uint64_t number, int digits) noexcept:
-    """In decimal, with at least so many digits; where it ends."""
-    cdef char backwards[NUMBER_MOST]
-    cdef int i, n = 0
-    while number or n < digits:
-        backwards[n] = ZERO + number % 10
-        number //= 10
-        n += 1
-    for i in range(n):
-        to[i] = backwards[n - 1 - i]
     return to + n
 
 

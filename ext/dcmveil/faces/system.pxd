@@ -1,7 +1,9 @@
 """Paths, and reads and writes of all that was asked for, as far as the file goes."""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
 from posix.stat cimport struct_stat
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport pread, pwrite, write
@@ -118,6 +120,14 @@ cdef int64_t copy_range(int src, int dst, uint64_t at, uint64_t n) noexcept nogi
 # One after the other, and then what is left of them.
 cdef void close_soon(Closing *them, int file) noexcept
 cdef void close_now(Closing *them) noexcept
+
+
+cdef inline bytes joined(bytes before, const char *text, Py_ssize_t n):
+    """With n bytes behind it."""
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(before) + n)
+    memcpy(PyBytes_AS_STRING(whole), PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before))
+    memcpy(PyBytes_AS_STRING(whole) + PyBytes_GET_SIZE(before), text, n)
+    return whole
 
 
 cdef const char *path_of(bytes path) except NULL

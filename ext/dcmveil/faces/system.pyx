@@ -2,20 +2,24 @@
 
 For a file of some kilobytes those objects take as long as the kernel does.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize, PyBytes_FromFormat
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EINTR, EINVAL, EISDIR, ELOOP, ENOENT, ENOSYS, ENXIO, errno
+from libc.errno cimport (
+    EINTR, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOSYS, ENXIO, errno
+)
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport strlen, strncmp
+from libc.string cimport memcpy, strcmp, strlen, strncmp
 from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open as c_open
 from posix.mman cimport (
     MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 )
 from posix.stat cimport S_ISREG, fstat, struct_stat
-from posix.types cimport dev_t
+from posix.types cimport dev_t, ino_t
 from posix.unistd cimport close as c_close
+
+from dcmveil.digits cimport NUMBER_DIGITS, put_number
 
 import os
 
@@ -23,6 +27,7 @@ from dcmveil.errors import FileError
 
 cdef extern from *:
     """
+    #include <dirent.h>
     #include <errno.h>
     #include <fcntl.h>
     #include <stdint.h>
@@ -32,6 +37,30 @@ cdef extern from *:
     #include <sys/uio.h>
     #include <sys/vfs.h>
     #endif
+    /* NULL: there are no more, or, with errno in `fault`, they cannot be read. */
+    static const struct dirent *dcmveil_next_of(DIR *folder, int *fault) {
+        const struct dirent *entry;
+        errno = 0;
+        entry = readdir(folder);
+        *fault = entry == NULL ? errno : 0;
+        return entry;
+    }
+    /* What an entry is said to be, as far as it is said (see Entry). */
+    static int dcmveil_kind_of(const struct dirent *entry) {
+        enum { UNKNOWN, PLAIN, FOLDER, LINK, OTHER };
+    #if defined(DT_UNKNOWN)
+        switch (entry->d_type) {
+        case DT_UNKNOWN: return UNKNOWN;
+        case DT_REG: return PLAIN;
+        case DT_DIR: return FOLDER;
+        case DT_LNK: return LINK;
+        default: return OTHER;
+        }
+    #else
+        (void) entry;
+        return UNKNOWN;
+    #endif
+    }
     /* A rename that never replaces: not every libc has a function for it, nor every system a call. */
     static int dcmveil_rename_new(int from, const char *old, int place, const char *fresh) {
     #if defined(SYS_renameat2)
@@ -107,6 +136,15 @@ cdef extern from *:
     #endif
     }
     """
+    ctypedef struct DIR:
+        pass
+    struct dirent:
+        ino_t d_ino
+        char *d_name
+    DIR *opendir(const char *path) nogil
+    int closedir(DIR *folder) nogil
+    const dirent *dcmveil_next_of(DIR *folder, int *fault) nogil
+    int dcmveil_kind_of(const dirent *entry) nogil
     int dcmveil_rename_new(int src, const char *old, int place, const char *fresh) nogil
     int dcmveil_close_range(int first, int last) nogil
     ssize_t dcmveil_copy_range(int src, int dst, size_t n) nogil
@@ -249,8 +287,12 @@ cdef class TemporaryPaths:
         self.place = -1
 
     cpdef bytes next(self):
+        cdef char name[NUMBER_DIGITS + 4]
+        cdef char *end
         self._count += 1
-        return PyBytes_FromFormat("%s%zu.tmp", PyBytes_AS_STRING(self.prefix), self._count)
+        end = put_number(name, self._count, 1)
+        memcpy(end, b".tmp", 4)
+        return joined(self.prefix, name, end + 4 - name)
 
     cdef Named named(self, bytes path):
         """One of these paths, or any other one, for the system. Raises ValueError as path_of does."""
@@ -296,6 +338,103 @@ def rename_batch(bytes folder, list batch, TemporaryPaths temporaries not None) 
         return [number for number in range(count) if all_of_them[number].failed]
     finally:
         free(all_of_them)
+
+
+# What an entry of a folder is; UNKNOWN: the file system does not say it with the name.
+UNKNOWN, PLAIN, FOLDER, LINK, OTHER = range(5)
+
+cdef enum:
+    NAME_ROOM = 4 << 10         # more than the longest name of any file system
+    NAMES_ROOM = 16 << 10       # of the entries that are read together, and
+    LISTED = 128                # as many of them at most
+    IS_PLAIN = 1
+
+
+cdef struct Entry:
+    ino_t inode
+    int kind
+    size_t start, length        # of its name
+
+
+cdef class Listing:
+    """The entries of a folder in the order of the file system, many at a time. Raises OSError where
+    it cannot be opened.
+
+    odd  the entry that some() has stopped at: (name, inode, kind), or None
+    """
+    cdef DIR *folder            # owned; NULL: closed
+    cdef Entry[LISTED] entries  # read, and not told yet: those from `next` to `count`
+    cdef int next, count
+    cdef char[NAMES_ROOM] names
+    cdef int fault              # errno of what could not be read behind them
+    cdef bint at_end
+    cdef readonly tuple odd
+
+    def __cinit__(self, bytes path):
+        cdef const char *name = path_of(path)
+        with nogil:
+            self.folder = opendir(name)
+        if self.folder == NULL:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        if self.folder != NULL:
+            closedir(self.folder)
+        self.folder = NULL
+
+    def some(self, bytes prefix, bytes but, inodes) -> list[tuple[bytes, str]]:
+        """Of the plain files that come next (prefix and name, ""), up to an entry that may be none,
+        whose name begins with `but`, or whose inode is one of `inodes`. Nothing and no odd one: there
+        are no more. Raises OSError behind all that could be read."""
+        cdef Entry *one
+        cdef const char *name
+        cdef list found = []
+        cdef bint any_inodes = bool(inodes)
+        self.odd = None
+        if self.next == self.count:
+            self._read()
+        while self.next < self.count:
+            one = &self.entries[self.next]
+            self.next += 1
+            name = self.names + one.start
+            if (one.kind != IS_PLAIN or (any_inodes and one.inode in inodes)
+                    or strncmp(name, PyBytes_AS_STRING(but), len(but)) == 0):
+                self.odd = (name[:one.length], one.inode, one.kind)
+                break
+            found.append((joined(prefix, name, one.length), ""))
+        return found
+
+    cdef int _read(self) except -1:
+        """The next entries but those of the folder itself and of the one above it."""
+        cdef const dirent *entry = NULL
+        cdef size_t end = 0, length
+        self.next = self.count = 0
+        if self.fault:
+            raise OSError(self.fault, os.strerror(self.fault))
+        if self.folder == NULL or self.at_end:
+            return 0
+        with nogil:
+            while self.count < LISTED and end < NAMES_ROOM - NAME_ROOM:
+                entry = dcmveil_next_of(self.folder, &self.fault)
+                length = strlen(entry.d_name) if entry != NULL else 0
+                if length >= NAME_ROOM:
+                    self.fault = ENAMETOOLONG
+                if entry == NULL or self.fault:
+                    self.at_end = True
+                    break
+                if strcmp(entry.d_name, b".") == 0 or strcmp(entry.d_name, b"..") == 0:
+                    continue
+                memcpy(self.names + end, entry.d_name, length + 1)
+                self.entries[self.count] = Entry(
+                    entry.d_ino, dcmveil_kind_of(entry), end, length)
+                self.count += 1
+                end += length + 1
+        if self.count == 0 and self.fault:
+            raise OSError(self.fault, os.strerror(self.fault))
+        return 0
 
 
 cdef class OpenFiles:

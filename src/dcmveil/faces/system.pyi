@@ -1,5 +1,6 @@
 """The typed face of ext/dcmveil/faces/system.pyx."""
 
+from collections.abc import Collection
 from typing import Any
 
 def open_regular(path: bytes | str, flags: int = ..., *, follow: bool = False) -> int: ...
@@ -15,6 +16,20 @@ class SharedFlag:
 class TemporaryPaths:
     def __init__(self, folder: bytes) -> None: ...
     def next(self) -> bytes: ...
+    def close(self) -> None: ...
+
+UNKNOWN: int
+PLAIN: int
+FOLDER: int
+LINK: int
+OTHER: int
+
+class Listing:
+    odd: tuple[bytes, int, int] | None
+    def __init__(self, path: bytes) -> None: ...
+    def some(
+        self, prefix: bytes, but: bytes, inodes: Collection[int]
+    ) -> list[tuple[bytes, str]]: ...
     def close(self) -> None: ...
 
 class OpenFiles:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from itertools import chain, islice
+import stat
+from itertools import chain
 
 from ..errors import UsageError
 from ..faces import journal
 from ..faces.files import TEMPORARY
+from ..faces.system import FOLDER, LINK, OTHER, PLAIN, UNKNOWN, Listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 # Open folders at one time, each a file descriptor. Real trees have under 20 levels.
 DEPTH_LIMIT = 200
-AT_ONCE = 128  # entries of a folder: most are plain files, looked at with no call for each
 PATH_LIMIT = 1 << 16  # bytes of one line of a list; no system has longer paths
 
 SYMLINK = "a symbolic link"
@@ -37,93 +38,70 @@ def walk(root: bytes, leave_out: frozenset[tuple[int, int]] = frozenset()) -> It
 
 
 def _walk_root(root: bytes, leave_out: frozenset[tuple[int, int]]) -> Iterator[list[Found]]:
-    entries = os.scandir(root)
-    yield from _walk(entries, b"", leave_out, 0)
+    yield from _walk(Listing(root), root, b"", leave_out, 0)
 
 
 def _walk(
-    entries: os._ScandirIterator[bytes],
+    listing: Listing,
+    folder: bytes,
     prefix: bytes,
     leave_out: frozenset[tuple[int, int]],
     depth: int,
 ) -> Iterator[list[Found]]:
-    inodes = {inode for _, inode in leave_out}
+    inodes = frozenset(inode for _, inode in leave_out)
     try:
-        with entries:
-            fault = None
-            while fault is None:
-                some: list[os.DirEntry[bytes]] = []
-                try:
-                    some.extend(islice(entries, AT_ONCE))
-                except OSError as error:
-                    fault = error  # what came before it stays in the list
-                if not some:
-                    break
-                plain = _plain(some, prefix, inodes)
-                if plain is not None:
-                    yield plain
-                else:
-                    yield from _each(some, prefix, leave_out, depth)
-        if fault is not None:
-            raise fault
+        while True:
+            plain = listing.some(prefix, TEMPORARY, inodes)
+            if plain:
+                yield plain
+            if listing.odd is not None:
+                yield from _one(*listing.odd, folder, prefix, leave_out, depth)
+            elif not plain:
+                return
     except OSError as error:
         yield [(prefix[:-1], f"cannot be listed: {error.strerror}")]
+    finally:
+        listing.close()
 
 
-def _plain(
-    entries: list[os.DirEntry[bytes]], prefix: bytes, inodes: set[int]
-) -> list[Found] | None:
-    """All of them, None: one may be something else than a file to be taken."""
+def _one(
+    name: bytes, inode: int, kind: int,
+    folder: bytes, prefix: bytes, leave_out: frozenset[tuple[int, int]], depth: int,
+) -> Iterator[list[Found]]:  # fmt: skip
+    """An entry that may be something else than a file to be taken."""
+    path, relative = os.path.join(folder, name), prefix + name
+    if name.startswith(TEMPORARY):
+        return
+    if kind == UNKNOWN:
+        kind = _kind_of(path)
+    # where a file system is mounted, the entry has the number of what it hides
+    may_be = kind == FOLDER or any(inode == other for _, other in leave_out)
+    if may_be and leave_out and _is_left_out(path, leave_out):
+        return
+    if kind != FOLDER:
+        yield [(relative, {PLAIN: "", LINK: SYMLINK}.get(kind, SPECIAL))]
+    elif depth < DEPTH_LIMIT:
+        yield from _enter(path, relative, leave_out, depth + 1)
+    else:
+        yield [(relative, TOO_DEEP)]
+
+
+def _kind_of(path: bytes) -> int:
     try:
-        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        mode = os.lstat(path).st_mode
     except OSError:
-        return None
-    if len(names) < len(entries) or _TEMPORARY_AMONG in b"\0".join([b"", *names]):
-        return None
-    if inodes and not inodes.isdisjoint([entry.inode() for entry in entries]):
-        return None
-    return [(prefix + name, "") for name in names]
+        return PLAIN  # gone, or out of reach: whoever opens it is told
+    for is_one, kind in ((stat.S_ISREG, PLAIN), (stat.S_ISDIR, FOLDER), (stat.S_ISLNK, LINK)):
+        if is_one(mode):
+            return kind
+    return OTHER
 
 
-def _each(
-    entries: list[os.DirEntry[bytes]],
-    prefix: bytes,
-    leave_out: frozenset[tuple[int, int]],
-    depth: int,
-) -> Iterator[list[Found]]:
-    for entry in entries:
-        kind = _kind(entry, leave_out)
-        relative = prefix + entry.name
-        if kind == _FOLDER and depth < DEPTH_LIMIT:
-            yield from _enter(entry.path, relative, leave_out, depth + 1)
-        elif kind == _FOLDER:
-            yield [(relative, TOO_DEEP)]
-        elif kind is not None:
-            yield [(relative, kind)]
-
-
-_FOLDER = "a folder"
-_TEMPORARY_AMONG = b"\0" + TEMPORARY  # names, each with a NUL before it
-
-
-def _kind(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> str | None:
-    """Why an entry is not taken, "" if it is, None if nothing is to be said of it."""
-    if entry.name.startswith(TEMPORARY):
-        return None
-    if leave_out and _is_left_out(entry, leave_out):
-        return None
-    if entry.is_file(follow_symlinks=False):
-        return ""
-    if entry.is_symlink():
-        return SYMLINK
-    return _FOLDER if entry.is_dir(follow_symlinks=False) else SPECIAL
-
-
-def _is_left_out(entry: os.DirEntry[bytes], leave_out: frozenset[tuple[int, int]]) -> bool:
-    inode = entry.inode()
-    if not any(inode == other for _, other in leave_out):
+def _is_left_out(path: bytes, leave_out: frozenset[tuple[int, int]]) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
         return False
-    status = entry.stat(follow_symlinks=False)
     return (status.st_dev, status.st_ino) in leave_out
 
 
@@ -135,11 +113,11 @@ def _enter(
         if journal.is_pending(folder):
             yield [(relative, PENDING)]
             return
-        entries = os.scandir(folder)
+        listing = Listing(folder)
     except OSError as error:
         yield [(relative, f"cannot be listed: {error.strerror}")]
         return
-    yield from _walk(entries, relative + b"/", leave_out, depth)
+    yield from _walk(listing, folder, relative + b"/", leave_out, depth)
 
 
 def listed(source: BinaryIO, root: bytes, null: bool) -> Iterator[Found]:
