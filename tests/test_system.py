@@ -502,6 +502,35 @@ def renamed(target: Path, batch: list[tuple[bytes, bytes, bytes]]) -> list[int]:
         temporaries.close()
 
 
+def test_temporary_paths(tmp_path: Path) -> None:
+    """In a folder that is kept open: it may be moved."""
+    (tmp_path / "place").mkdir()
+    paths = TemporaryPaths(os.fsencode(tmp_path / "place"))
+    made = [paths.next(), paths.next()]
+    assert made == [os.fsencode(tmp_path / "place" / f"{n}.tmp") for n in (1, 2)]
+    (tmp_path / "place").rename(tmp_path / "moved")
+    (tmp_path / "moved" / "2.tmp").write_bytes(b"two")
+    (tmp_path / "other").write_bytes(b"other")
+    batch = [(b"", made[1], b"b"), (b"", os.fsencode(tmp_path / "other"), b"c")]
+    assert rename_batch(os.fsencode(tmp_path) + b"/", batch, paths) == []
+    assert (tmp_path / "b").read_bytes() == b"two"
+    assert (tmp_path / "c").read_bytes() == b"other"
+    paths.close()
+    paths.close()
+    (tmp_path / "moved" / "2.tmp").write_bytes(b"again")
+    assert rename_batch(os.fsencode(tmp_path) + b"/", [(b"", made[1], b"d")], paths) == [0]
+
+
+@pytest.mark.parametrize("wrong", [b"a\0b", b"none", "text", None])
+def test_temporary_paths_without_a_folder(wrong: Any) -> None:
+    """And no other descriptor is closed for it."""
+    held = os.open(os.devnull, os.O_RDONLY)  # it is 0, if nothing else is
+    with pytest.raises((ValueError, OSError, TypeError)):
+        TemporaryPaths(wrong)
+    os.fstat(0)
+    os.close(held)
+
+
 def finished(root: Path, names: list[str]) -> list[tuple[bytes, bytes, bytes]]:
     """(input, path of a finished file, its name) of each."""
     for number, name in enumerate(names):

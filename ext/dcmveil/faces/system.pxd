@@ -62,7 +62,8 @@ cdef struct Named:
 
 cdef class TemporaryPaths:
     cdef bytes prefix       # the folder with a slash
-    cdef int place
+    cdef int place          # its descriptor
+    cdef bint _is_open
     cdef size_t _count
     cpdef bytes next(self)
     cdef Named named(self, bytes path)

@@ -271,20 +271,21 @@ cdef class TemporaryPaths:
     open, so that the system need not look for it each time. Raises OSError where it cannot be opened.
     """
 
-    def __cinit__(self, bytes folder):
+    def __cinit__(self, bytes folder not None):
         self.prefix = os.path.join(folder, b"")
         self.place = c_open(path_of(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if self.place < 0:
             PyErr_SetFromErrno(OSError)
+        self._is_open = True
 
     def __dealloc__(self):
         self.close()
 
     def close(self) -> None:
         """No file can be made there from here on."""
-        if self.place >= 0:
+        if self._is_open:
             c_close(self.place)
-        self.place = -1
+            self._is_open, self.place = False, -1
 
     cpdef bytes next(self):
         cdef char name[NUMBER_DIGITS + 4]
@@ -370,7 +371,7 @@ cdef class Listing:
     cdef bint at_end
     cdef readonly tuple odd
 
-    def __cinit__(self, bytes path):
+    def __cinit__(self, bytes path not None):
         cdef const char *name = path_of(path)
         with nogil:
             self.folder = opendir(name)
