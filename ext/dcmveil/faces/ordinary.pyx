@@ -13,18 +13,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 from posix.stat cimport fstat, struct_stat
+from posix.unistd cimport close as c_close
 
 from dcmveil cimport rules as _r, state as _m
 from dcmveil.core cimport Rewriter
 from dcmveil.keyed cimport RunMark, Text, UidCounts, UidMapper, named
 from dcmveil.spans cimport span_in, text_in
 from dcmveil.state cimport Machine, Span
-from dcmveil.faces.output cimport (
-    Output, abandon, around_uid, begin, copy_to, end_all, write_to
-)
+from dcmveil.faces.output cimport Output, around_uid, copy_to, write_to
 from dcmveil.faces.records cimport Targets, add_differences, add_file, add_line
 from dcmveil.faces.system cimport (
-    Named, Opened, OpenFiles, SharedFlag, TemporaryPaths, changed_ns, now_us, read_at
+    Named, Opened, OpenFiles, SharedFlag, TemporaryPaths, changed_ns, now_us, read_at, unlinkat
 )
 
 from dcmveil.errors import DicomError
@@ -36,7 +35,6 @@ cdef enum:
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
     RECORDS_LIMIT = 1 << 20     # bytes of a journal; more goes by way of its file
-    TOGETHER = 16               # outputs whose bulk is copied together
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -128,10 +126,8 @@ cdef class Ordinary:
     def copy(self, int src, int dst, kernel) -> bool:
         """Rewrite a file into an empty one. kernel(src, dst, n) copies up to n bytes from position
         to position and returns how many. False: it is not ordinary, and dst may hold a part."""
-        cdef Output output
-        begin(&output, src, Named(-1, NULL), False)
-        output.file = dst
-        return fstat(src, &self.status) == 0 and self._copy(&output, kernel)
+        cdef Output output = Output(dst, Named(-1, NULL))
+        return fstat(src, &self.status) == 0 and self._copy(src, &output, kernel)
 
     def plan_batch(self, OpenFiles files, list batch, journal, counts, SharedFlag stop, list made,
                    Py_ssize_t most=PY_SSIZE_T_MAX) -> None:
@@ -177,50 +173,51 @@ cdef class Ordinary:
         """copy() for the files of a batch, in the same way, into files of `temporaries`.
         names.name(self, path) is the name of the output; finish(src, dst) is called for what was
         written, if it is not None. In `made` each has a Brief."""
-        cdef Output[TOGETHER] outputs
-        cdef int begun = 0          # outputs that are not done: of the last of `made`
         cdef Opened *one
+        cdef Output output
         cdef Py_ssize_t end = min(most, len(batch) - len(made)) + len(made)
         cdef bint looked = bool(counts.rest)
         warnings = counts.warnings
-        try:
-            while True:
-                if begun == TOGETHER:
-                    if not end_all(outputs, &begun, kernel, finish, made):
-                        return
-                one = _next_of(files, made, end, stop)
-                if one == NULL:
-                    return
-                relative = <bytes?>batch[len(made)][0]
-                if fstat(one.file, &self.status) != 0:  # it may have grown since
-                    return
-                temporary = temporaries.next()
-                begin(&outputs[begun], one.file, temporaries.named(temporary), True)
-                if not self._begin_output(&outputs[begun], kernel):
-                    return
-                try:
-                    if not (looked and self._is_alike()):
-                        counts.look()
-                        looked, warnings = True, counts.warnings
-                    made.append((relative, temporary, self._name(names, relative), self.size,
-                                 warnings))
-                except BaseException:
-                    abandon(&outputs[begun])
-                    raise
-                begun += 1
-        finally:
-            end_all(outputs, &begun, kernel, finish, made)
+        while True:
+            one = _next_of(files, made, end, stop)
+            if one == NULL:
+                return
+            relative = <bytes?>batch[len(made)][0]
+            if fstat(one.file, &self.status) != 0:  # it may have grown since
+                return
+            temporary = temporaries.next()
+            output = Output(-1, temporaries.named(temporary))
+            if not self._copy_to(one.file, &output, kernel, finish):
+                return
+            try:
+                if not (looked and self._is_alike()):
+                    counts.look()
+                    looked, warnings = True, counts.warnings
+                made.append((relative, temporary, self._name(names, relative), self.size,
+                             warnings))
+            except BaseException:
+                unlinkat(output.path.place, output.path.name, 0)
+                raise
 
-    cdef bint _begin_output(self, Output *output, kernel) except -1:
-        """copy() into a new file, but for what is put off. False: it is not ordinary, or could not be
-        written; then there is no such file, unless there was one before."""
+    cdef bint _copy_to(self, int src, Output *output, kernel, finish) except -1:
+        """copy() into a new file. False: it is not ordinary, or could not be written; then there is
+        no such file, unless there was one before."""
         cdef bint done = False
+        cdef int failed = 0
         try:
-            done = self._copy(output, kernel)
+            done = self._copy(src, output, kernel)
+            if done and finish is not None:
+                finish(src, output.file)
+        except BaseException:
+            done = False
+            raise
         finally:
-            if not done:
-                abandon(output)
-        return done
+            if output.file >= 0:
+                with nogil:
+                    failed = c_close(output.file)
+                if failed or not done:
+                    unlinkat(output.path.place, output.path.name, 0)
+        return done and not failed
 
     cdef bytes _name(self, names, bytes relative):
         """names.name(self, relative), most of which is the same for all files of a series."""
@@ -260,7 +257,7 @@ cdef class Ordinary:
         except DicomError:
             return False
 
-    cdef bint _copy(self, Output *output, kernel) except -1:
+    cdef bint _copy(self, int src, Output *output, kernel) except -1:
         """What stays as it is goes through the kernel in long pieces: bulk, and the headers between
         the fragments of encapsulated pixel data, which lie at the same place in the output."""
         cdef Machine *m = self.rewriter.machine
@@ -268,22 +265,22 @@ cdef class Ordinary:
         cdef size_t settled
         cdef int status
         try:
-            status = self._begin(output.src)
+            status = self._begin(src)
             if status == NOT_ORDINARY:
                 return False
             while True:
                 settled = self._settled()
                 end = m.base + settled
                 if settled and memcmp(self.before, self.window, settled) != 0:
-                    if not copy_to(output, kernel, start, m.base):
+                    if not copy_to(output, src, kernel, start, m.base):
                         return False
-                    if not write_to(output, self.window, settled, m.base):
+                    if not write_to(output, self.window, settled):
                         return False    # the other way will fail too, and say why
                     start = end
                 if status == _m.SKIP:
                     end += m.skip
                 if end - start >= COPY_LEAST or status == _m.DONE:
-                    if not copy_to(output, kernel, start, end):
+                    if not copy_to(output, src, kernel, start, end):
                         return False
                     start = end
                 if status == _m.DONE:
