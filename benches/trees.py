@@ -175,7 +175,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     found = []
     usual = [
-        ("mr", inputs.mr(), files or (1_000 if quick else 100_000), 1 if quick else 2),
+        ("mr", inputs.mr(), files or (1_000 if quick else 100_000), 1 if quick else 4),
         ("ct", inputs.ct(), 50 if quick else 1_000, 1 if quick else 5),
     ]
     for folder in folders:

@@ -78,7 +78,10 @@ cdef inline void plain_elements(Machine *m, const uint8_t *window, size_t n,
                 if block & 0x100:
                     if tag & 0xFFFF < 0x1000 or m.n_safe:
                         break
-                    r = private_rule_of(t, creator_of_block(m, f, tag), tag)
+                    if t.private_alike and not implicit:
+                        r = &t.private_default
+                    else:
+                        r = private_rule_of(t, creator_of_block(m, f, tag), tag)
                     # a blank needs only the VR that stands there
                     vr = r.vr if implicit else vr_of(p[4], p[5])
                     if vr == VR_NONE or vr == UN or vr == SQ:
@@ -200,6 +203,7 @@ cdef inline void mark_plain(RuleTable *t) noexcept:
         _mark_private(&t.private_rules[i])
     for i in range(t.own.n):
         _mark_private(&t.own_rules[i])
+    t.private_alike = _private_alike(t)
 
 
 cdef inline void _mark_cell(RuleTable *t, uint32_t cell, uint32_t which) noexcept:
@@ -261,3 +265,16 @@ cdef inline void _mark_private(Rule *r) noexcept:
     """By the action alone: whatever VR stands there, it is blanked."""
     r.plain[0] = BLANK if r.action == BLANK else NOT_PLAIN
     r.plain[1] = BLANK if r.veiled == BLANK else NOT_PLAIN
+
+
+cdef inline bint _private_alike(const RuleTable *t) noexcept:
+    """Whether it is blanked, whatever the creator and the element."""
+    cdef uint32_t i
+    if t.own.n or t.private_default.plain[0] != BLANK or t.private_default.plain[1] != BLANK:
+        return False
+    for i in range(t.private_mask + 1 if t.private_mask else 0):
+        if (t.private_rules[i].plain[0] != BLANK or t.private_rules[i].plain[1] != BLANK
+                or t.private_rules[i].arg != t.private_default.arg
+                or t.private_rules[i].veiled_arg != t.private_default.veiled_arg):
+            return False
+    return True

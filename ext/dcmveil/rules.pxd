@@ -89,6 +89,8 @@ cdef struct RuleTable:
     Index numbers               # of them, plus 1
     uint8_t by_vr[35]           # action for a kept attribute, by its VR
     Rule private_default        # private attributes that no row names
+    # all others do the same to what is not UN or SQ: nobody need know whose it is (plain.pxd)
+    uint8_t private_alike
     uint8_t walk_private        # a private sequence is not blanked whole: its items are decided on
     ScopeRule *scopes           # open addressing
     uint32_t scope_mask
