@@ -367,11 +367,11 @@ def test_a_file_with_a_second_name(batch_of: Make) -> None:
 def test_a_journal_that_is_full(batch_of: Make) -> None:
     """More than may stay in memory: the file at hand goes by way of the journal's file."""
     batch = batch_of(GOOD, "plan")
-    batch.journal.records += bytes((1 << 20) - 2000)
+    batch.journal.records += bytes((2 << 20) - 2000)
     before = len(batch.journal.records)
     batch.pass_on()
     count = len(batch.made)
     assert 0 < count < len(GOOD)
-    assert before < len(batch.journal.records) <= 1 << 20
+    assert before < len(batch.journal.records) <= 2 << 20
     del batch.journal.records[:before]
     batch.check(*list(GOOD)[:count])

@@ -196,7 +196,7 @@ def test_a_journal_that_cannot_be_written(tmp_path: Path, veil: Veil, look: str,
 @pytest.mark.parametrize("look", LOOKS[:3])
 def test_a_file_for_which_the_journal_has_no_room(tmp_path: Path, veil: Veil, look: str) -> None:
     """It alone has failed; those of its batch that came before it are in the journal by then."""
-    private = [E(0x00110010, "LO", "ACME MAGNETS 1.0"), E(0x00111003, "OB", b"\1" * 1_500_000)]
+    private = [E(0x00110010, "LO", "ACME MAGNETS 1.0"), E(0x00111003, "OB", b"\1" * 3_000_000)]
     files = {f"{i:02}": instance(10 + i) for i in range(40)} | {
         "07 large": instance(9, more=private)
     }

@@ -135,7 +135,7 @@ def test_the_first_bytes_come_last(worker: Worker, monkeypatch: pytest.MonkeyPat
         seen.append((offset, os.pread(file, 4, 0)))
 
     monkeypatch.setattr(journals, "_write_at", look)
-    for n, writes in ((10, 2), (10, 2), (1 << 20, 5)):
+    for n, writes in ((10, 2), (10, 2), (2 << 20, 5)):
         seen.clear()
         path = worker.commit("xyz", n)
         assert [head for _, head in seen] == [FREE] * (len(seen) - 1) + [b"FILE"]
@@ -174,8 +174,8 @@ def test_a_run_with_a_crosswalk_leaves_no_row_behind(
 
 def test_a_large_one_is_not_kept(worker: Worker) -> None:
     """It would hold its place on the disk until the end of the run."""
-    path = worker.commit("xyz", 1 << 20)
-    assert path.stat().st_size > 1 << 20
+    path = worker.commit("xyz", 2 << 20)
+    assert path.stat().st_size > 2 << 20
     discard(os.fsencode(path))
     assert not path.exists()
     assert worker.commit("xyz") != path

@@ -85,7 +85,7 @@ def test_more_edits_than_a_journal_should_hold_in_memory(place: Path) -> None:
     """In place it goes by way of the journal's file; a copy has no edits."""
     basic = veil_of(place)
     data = with_elements(E(0x00110010, "LO", "ACME MAGNETS 1.0"),
-                         E(0x00111003, "OB", bytes(range(1, 251)) * 6000))  # fmt: skip
+                         E(0x00111003, "OB", bytes(range(1, 251)) * 12_000))  # fmt: skip
     opened = Opened.of(place, data)
     assert opened.planned(ordinary(basic)) is None
     copied = opened.copied(ordinary(basic))

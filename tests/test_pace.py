@@ -48,7 +48,7 @@ def sizes(seconds_each: float, count: int = 1000) -> list[int]:
 
 def test_small_files_soon_go_in_large_batches() -> None:
     few = sizes(0)[:6]
-    assert few == [FIRST, 2 * FIRST, 4 * FIRST, MOST, MOST, MOST]
+    assert few == [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST, MOST, MOST]
 
 
 def test_large_files_go_one_by_one() -> None:
@@ -66,7 +66,7 @@ def test_it_gets_better_again() -> None:
     for batch in coming:
         after.append(len(batch))
         coming.took(batch, 0)
-    assert after[:8] == [1, 2, 4, 8, 16, 32, MOST, MOST]
+    assert after[:8] == [1, 2, 4, 8, 16, 32, 64, MOST]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

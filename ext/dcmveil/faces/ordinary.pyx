@@ -34,7 +34,7 @@ cdef enum:
     SHORT = 8 << 10             # bytes that hold most headers
     AFTER_SKIP = 4096           # what follows bulk is a few elements, or the next fragment's item
     COPY_LEAST = 4 << 20        # bytes copied together: fewer calls, and still near what was read
-    RECORDS_LIMIT = 1 << 20     # bytes of a journal; more goes by way of its file
+    RECORDS_LIMIT = 2 << 20     # bytes of a journal; more goes by way of its file
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX

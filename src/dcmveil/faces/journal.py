@@ -48,7 +48,7 @@ FOLDER = b".dcmveil-journal"
 _FILE, _EDIT, _DONE, _OVER = b"FILE", b"EDIT", b"DONE", b"OVER"
 _FREE = bytes(len(_FILE))  # in place of the first FILE: it covers no file
 _AGAIN = b"-again"  # ends the name of a journal that is to be written over
-_BUFFER = 1 << 20  # bytes of a journal that stay in memory
+_BUFFER = 2 << 20  # bytes of a journal that stay in memory
 _LONGEST = 1 << 30  # bytes of one edit: a damaged journal must not claim all memory
 
 

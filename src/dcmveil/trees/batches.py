@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Files of a batch: enough to make the way to a worker and back cheap, and the disk busy with the
 # next ones; few enough that a worker that dies costs little.
-MOST = 64
+MOST = 128
 # Of the first batches: large files shall go to all workers, not to the first that are free.
 FIRST = 8
 # Seconds that a batch should take at most: a kill loses the work of one, those who look on wait
