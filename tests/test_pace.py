@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dcmveil import Veil
+from dcmveil import Veil, read_key
 from dcmveil.trees import workers
 from dcmveil.trees.batches import FIRST, LONG, MOST, Batches
 from dcmveil.trees.run import Options, run
 from dcmveil.trees.workers import EACH, StopFlag, run_batches
+from faces import environment
 from folders import instance, read, write
 
 TYPE_CHECKING = False
@@ -141,3 +144,24 @@ def test_a_run_goes_by_it(
     assert sum(seen) == 60
     assert seen[-1] == 1
     assert len(read(tmp_path / "out")) == 60
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("command", ["copy", "patch"])
+@pytest.mark.parametrize("limit", [48, 100])
+def test_few_files_may_be_open(
+    tmp_path: Path, key: Path, command: str, jobs: int, limit: int
+) -> None:
+    """Fewer than a batch has at most."""
+    files = {f"{number:03}": instance(number) for number in range(300)}
+    root = write(tmp_path / "in", files)
+    target = [] if command == "patch" else [str(tmp_path / "out")]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", sys.executable, "-m", "dcmveil",
+         command, "--key-file", key, f"-j{jobs}", root, *target],
+        env=environment(), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("Too many")) == (0, 0), done.stderr
+    made = read(root if command == "patch" else tmp_path / "out")
+    veil = Veil(key=read_key(key))
+    assert sorted(made.values()) == sorted(veil.bytes(data) for data in files.values())

@@ -183,13 +183,8 @@ class Results:
 
     def settle(self) -> None:
         """From here on the tally says all of the briefs."""
-        if self.are_brief:
-            briefs: list[Any] = self.made
-            self.files = []
-        else:
-            briefs = [result for result in self.made if isinstance(result, tuple)]
-            self.files = [result for result in self.made if not isinstance(result, tuple)]
-        self.tally.add(briefs)
+        self.tally.add([result for result in self.made if isinstance(result, tuple)])
+        self.files = [result for result in self.made if not isinstance(result, tuple)]
         self.made = [*self.files]
 
     def __len__(self) -> int:
@@ -198,11 +193,7 @@ class Results:
 
     def packed(self) -> tuple[Any, ...]:
         """As plain values: what it is made of is all of that kind."""
-        made = (
-            self.made
-            if self.are_brief
-            else [r if isinstance(r, tuple) else _packed(r) for r in self.made]
-        )
+        made = [r if isinstance(r, tuple) else _packed(r) for r in self.made]
         tally = self.tally
         waiting = self.waiting
         return made, waiting, self.journal, tally.files, tally.bytes, tally.warnings
